@@ -1,0 +1,1 @@
+"""Templates of the XTiger blueprint, under the inner folder `xtiger/`."""

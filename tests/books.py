@@ -1,0 +1,65 @@
+"""Records for tests, made through the small CRM's own models."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
+from xtiger.domain.records import Module, RecordRef
+
+
+def contact(session: Session, name: str = "Ana Lee Ltd", **fields: Any) -> Contact:
+    row = Contact(name=name, **fields)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def product(session: Session, code: str = "W-1", price: str = "100.00", **fields: Any) -> Product:
+    row = Product(
+        code=code, name=fields.pop("name", f"Widget {code}"), price=Decimal(price),
+        tax_rate=Decimal(15), **fields,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def invoice(
+    session: Session, number: str, buyer: Contact, *lines: tuple[Any, ...], **fields: Any
+) -> Invoice:
+    """Lines are (product or None, quantity, price[, discount[, tax]])."""
+    row = Invoice(
+        number=number,
+        contact_id=buyer.id,
+        date=fields.pop("date", date(2026, 11, 20)),
+        due_date=date(2026, 12, 20),
+        currency=fields.pop("currency", "NZD"),
+        amounts=fields.pop("amounts", "exclusive"),
+        status=fields.pop("status", "Approved"),
+        **fields,
+    )
+    for place, (what, quantity, price, *rest) in enumerate(lines or [(None, "1", "100.00")]):
+        row.lines.append(
+            InvoiceLine(
+                place=place,
+                product_id=what.id if what else None,
+                description=what.name if what else "Work",
+                quantity=Decimal(quantity),
+                unit_price=Decimal(price),
+                discount=Decimal(rest[0]) if rest else Decimal(0),
+                tax_rate=Decimal(rest[1]) if len(rest) > 1 else Decimal(15),
+            )
+        )
+    row.count()
+    session.add(row)
+    session.flush()
+    return row
+
+
+def ref(row: Any) -> RecordRef:
+    return RecordRef(Module(row.xtiger_module), str(row.id))

@@ -1,0 +1,224 @@
+"""The local Xero as a process: speed, one send, signals, state, limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from xtiger.sandbox import Running, server, start
+
+from .conftest import SandboxClient
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """`python -m xtiger.sandbox --json` and its first line."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "xtiger.sandbox", "--json", *arguments],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.child.stdout
+        self.told: dict[str, Any] = json.loads(self.child.stdout.readline())
+        self.api_url: str = self.told["api_url"]
+        self.identity_url: str = self.told["identity_url"]
+        self.client_id: str = self.told["client_id"]
+        self.client_secret: str = self.told["client_secret"]
+        self.organisations: list[dict[str, str]] = self.told["organisations"]
+
+    def end(self, number: int) -> int:
+        self.child.send_signal(number)
+        code = self.child.wait(10)
+        self.child.communicate()
+        return code
+
+
+def client_of(process: Process) -> SandboxClient:
+    return SandboxClient(process)  # type: ignore[arg-type]
+
+
+def test_process_listens_when_it_says_so_and_ends_on_sigterm(tmp_path: Path) -> None:
+    process = Process(
+        "--port", "0", XTIGER_SANDBOX_CLIENT_ID="me", XTIGER_SANDBOX_CLIENT_SECRET="s"
+    )
+    assert requests.get(f"{process.api_url}/healthz", timeout=5).text == "ok"
+    assert process.api_url.startswith("http://localhost:")
+    assert (process.client_id, process.client_secret) == ("me", "s")
+    assert [one["currency"] for one in process.organisations] == ["NZD", "GBP"]
+    assert set(process.organisations[0]) == {"tenant_id", "name", "country", "currency"}
+    began = time.monotonic()
+    assert process.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 1
+
+
+def test_state_survives_sigkill_and_restart(tmp_path: Path) -> None:
+    path = tmp_path / "xero.db"
+    process = Process("--state", str(path))
+    client = client_of(process)
+    made = client.created("Invoices", client.invoice())
+    process.end(signal.SIGKILL)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    again = Process("--state", str(path))
+    assert again.client_secret == process.client_secret
+    assert again.organisations == process.organisations
+    old_token = str(client.session.headers["Authorization"])
+    fresh = client_of(again)
+    fresh.session.headers["Authorization"] = old_token
+    found = fresh.get(f"Invoices/{made['InvoiceID']}").json()["Invoices"][0]
+    assert found["InvoiceNumber"] == made["InvoiceNumber"]
+    assert fresh.control("requests")["requests"][0]["method"] == "PUT"
+    assert again.end(signal.SIGINT) == 0
+
+
+def test_answers_leave_in_one_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+
+    class Counting(server._Handler):
+        def setup(self) -> None:
+            super().setup()
+            write = self.wfile.write
+
+            def counted(data: bytes) -> int:
+                sent.append(bytes(data))
+                return write(data)
+
+            self.wfile.write = counted  # type: ignore[assignment,method-assign]
+
+    monkeypatch.setattr(server, "_Handler", Counting)
+    with start() as running:
+        client = SandboxClient(running)
+        sent.clear()
+        for _ in range(3):
+            client.get("Accounts")
+    assert len(sent) == 3
+    assert all(one.startswith(b"HTTP/1.1 200 OK\r\n") and one.endswith(b"]}") for one in sent)
+
+
+def test_keep_alive_answers_quickly(sandbox_client: SandboxClient) -> None:
+    """A stall of 40 ms for each answer would show at once; the bound leaves room for a busy
+    machine (measured: over 500 a second)."""
+    with sandbox_client.get("Organisation"):
+        pass
+    count, ends = 0, time.perf_counter() + 0.5
+    while time.perf_counter() < ends:
+        sandbox_client.get("Organisation")
+        count += 1
+    print(f"{count * 2} requests a second")
+    assert count > 75
+
+
+def test_batch_of_fifty_is_fast(tmp_path: Path) -> None:
+    line = {"Description": "x", "Quantity": 3, "UnitAmount": "9.99", "AccountCode": "200"}
+    with start(state=tmp_path / "xero.db") as running:
+        client = SandboxClient(running)
+        fastest = 9.0
+        for _ in range(3):
+            batch = [client.invoice(LineItems=[line] * 5) for _ in range(50)]
+            began = time.perf_counter()
+            assert client.put("Invoices", {"Invoices": batch}).status_code == 200
+            fastest = min(fastest, time.perf_counter() - began)
+        print(f"{fastest * 1000:.0f} ms")
+        assert fastest < 0.1
+
+
+@pytest.mark.parametrize("host", ["example.com", "localhost.example.com:80", "10.0.0.1", ""])
+def test_foreign_host_is_refused(sandbox: Running, host: str) -> None:
+    answer = requests.get(f"{sandbox.api_url}/healthz", headers={"Host": host}, timeout=5)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:80"])
+def test_own_host_is_served(sandbox: Running, host: str) -> None:
+    answer = requests.get(f"{sandbox.api_url}/healthz", headers={"Host": host}, timeout=5)
+    assert answer.status_code == 200
+
+
+def test_listens_on_loopback_only(sandbox: Running) -> None:
+    assert sandbox._server.server_address[0] == "127.0.0.1"
+
+
+def test_chunked_body_is_read(sandbox_client: SandboxClient) -> None:
+    body = json.dumps({"Name": sandbox_client.name()}).encode()
+    answer = sandbox_client.call("PUT", "Contacts", data=iter([body[:5], body[5:]]))
+    assert answer.status_code == 200
+    assert sandbox_client.get("Organisation").status_code == 200
+
+
+def test_limits_are_counted_but_not_enforced_by_default() -> None:
+    with start() as running:
+        client = SandboxClient(running)
+        for _ in range(62):
+            answer = client.get("Organisation")
+        assert answer.status_code == 200
+        assert answer.headers["X-DayLimit-Remaining"] == "4938"
+        assert answer.headers["X-MinLimit-Remaining"] == "0"
+        assert answer.headers["X-AppMinLimit-Remaining"] == "9938"
+
+
+def test_enforced_minute_limit_answers_429_until_the_window_ends() -> None:
+    with start(enforce_limits=True, time_factor=0.01) as running:
+        client = SandboxClient(running)
+        codes = [client.get("Organisation").status_code for _ in range(61)]
+        refused = client.get("Organisation")
+        assert codes.count(429) <= 1
+        assert refused.status_code == 429
+        assert refused.content == b""
+        assert "Content-Type" not in refused.headers
+        assert refused.headers["X-Rate-Limit-Problem"] == "minute"
+        assert refused.headers["X-MinLimit-Remaining"] == "0"
+        assert refused.headers["Retry-After"] == "1"
+        time.sleep(0.5)
+        ends = time.monotonic() + 1
+        while client.get("Organisation").status_code != 200:
+            assert time.monotonic() < ends
+
+
+def test_enforced_day_limit() -> None:
+    with start(enforce_limits=True, day_limit=2) as running:
+        client = SandboxClient(running)
+        codes = [client.get("Organisation") for _ in range(3)]
+        assert [one.status_code for one in codes] == [200, 200, 429]
+        assert codes[2].headers["X-Rate-Limit-Problem"] == "day"
+        assert int(codes[2].headers["Retry-After"]) > 80000
+
+
+def test_port_in_use_is_said_plainly(sandbox: Running) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "xtiger.sandbox", "--port", str(sandbox.port)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 1
+    assert f"cannot listen on port {sandbox.port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_sandbox_imports_nothing_else_of_xtiger() -> None:
+    code = (
+        "import sys, xtiger.sandbox.command\n"
+        "print([m for m in sys.modules if m.startswith('xtiger.') "
+        "and not m.startswith('xtiger.sandbox')])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20
+    )
+    assert ended.stdout.strip() == "[]"

@@ -1,0 +1,140 @@
+"""Users, roles and sign-in of the standalone server, by Flask-Security-Too's own pages."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, url_for
+from flask_security import (
+    RoleMixin,
+    Security,
+    SQLAlchemySessionUserDatastore,
+    UserMixin,
+    current_user,
+    hash_password,
+)
+from sqlalchemy import Column, DateTime, ForeignKey, String, Table, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from xtiger.web.access import ROLES, Person
+
+
+class AccountsBase(DeclarativeBase):
+    """The standalone server's users, a migration branch of their own."""
+
+
+roles_users = Table(
+    "account_role_user",
+    AccountsBase.metadata,
+    Column("user_id", ForeignKey("account_user.id"), primary_key=True),
+    Column("role_id", ForeignKey("account_role.id"), primary_key=True),
+)
+
+
+class Role(AccountsBase, RoleMixin):
+    """User, manager or administrator."""
+
+    __tablename__ = "account_role"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    description: Mapped[str | None] = mapped_column(String(255))
+    update_datetime: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class User(AccountsBase, UserMixin):
+    """Somebody who signs in."""
+
+    __tablename__ = "account_user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str] = mapped_column(String(255), default="")
+    password: Mapped[str | None] = mapped_column(String(255))
+    active: Mapped[bool] = mapped_column(default=True)
+    fs_uniquifier: Mapped[str] = mapped_column(
+        String(64), unique=True, default=lambda: uuid.uuid4().hex
+    )
+    last_login_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    roles: Mapped[list[Role]] = relationship(secondary=roles_users)
+
+
+class AccountsAccess:
+    """Tells XTiger's pages who is signed in; a host brings its own."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def person(self) -> Person:
+        if not current_user.is_authenticated:
+            return Person(name="", email="", role=None, capabilities=frozenset(), signed_in=False)
+        names = [role.name for role in current_user.roles if role.name in ROLES]
+        role = names[0] if names else None
+        return Person(
+            name=current_user.name or current_user.email,
+            email=current_user.email,
+            role=role,
+            capabilities=ROLES[role] if role else frozenset(),
+            signed_in=True,
+        )
+
+    def sign_in_url(self, next: str) -> str:
+        return url_for("security.login", next=next)
+
+    def administrators(self) -> list[str]:
+        users = self._db.session.scalars(
+            select(User)
+            .join(User.roles)
+            .where(Role.name == "administrator", User.active.is_(True))
+            .order_by(User.id)
+            .limit(3)
+        )
+        return [user.name or user.email for user in users]
+
+
+def init_accounts(app: Flask, db: Any, *, salt: str) -> Security:
+    """Sets sign-in up on the app; the stock pages, no registration, no passkeys."""
+    app.config.update(
+        SECURITY_PASSWORD_SALT=salt,
+        SECURITY_PASSWORD_HASH="argon2",
+        SECURITY_EMAIL_VALIDATOR_ARGS={"check_deliverability": False, "test_environment": True},
+        SECURITY_LOGIN_URL="/sign-in",
+        SECURITY_LOGOUT_URL="/sign-out",
+        SECURITY_LOGOUT_METHODS=["POST"],
+        SECURITY_POST_LOGIN_VIEW="/",
+        SECURITY_POST_LOGOUT_VIEW="/sign-in",
+        SECURITY_REGISTERABLE=False,
+        SECURITY_SEND_REGISTER_EMAIL=False,
+        SECURITY_UNAUTHORIZED_VIEW=None,
+        SECURITY_WEBAUTHN=False,
+        SECURITY_FLASH_MESSAGES=True,
+        SECURITY_AUTO_LOGIN_AFTER_CONFIRM=False,
+        SECURITY_MSG_INVALID_PASSWORD=("E-mail and password don't match.", "error"),
+        SECURITY_MSG_USER_DOES_NOT_EXIST=("E-mail and password don't match.", "error"),
+        SECURITY_RETURN_GENERIC_RESPONSES=True,
+        SESSION_COOKIE_NAME="xtiger",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        REMEMBER_COOKIE_NAME="xtiger_remember",
+        REMEMBER_COOKIE_SAMESITE="Lax",
+        REMEMBER_COOKIE_HTTPONLY=True,
+    )
+    datastore = SQLAlchemySessionUserDatastore(db.session, User, Role)
+    return Security(app, datastore, register_blueprint=True)
+
+
+def add_user(app: Flask, db: Any, *, email: str, name: str, password: str, role: str) -> None:
+    """Adds somebody, or gives the one with this e-mail a new name, password and role."""
+    if role not in ROLES:
+        raise ValueError(f"There is no role {role!r}. Roles: {', '.join(ROLES)}.")
+    with app.app_context():
+        store = app.extensions["security"].datastore
+        wanted = store.find_or_create_role(role)
+        user = store.find_user(email=email)
+        if user is None:
+            user = store.create_user(email=email, password=hash_password(password))
+        else:
+            user.password = hash_password(password)
+        user.name = name
+        user.roles = [wanted]
+        db.session.commit()

@@ -1,0 +1,92 @@
+"""create_app(): the standalone server, XTiger's own host. It starts nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import make_url
+from sqlalchemy.orm import sessionmaker
+
+from xtiger.accounts import AccountsAccess, init_accounts
+from xtiger.crm.builtin import crm_of
+from xtiger.extension import XTiger
+from xtiger.settings import Settings, instance_folder
+from xtiger.store.schema import BUSY_SECONDS
+
+#: For the pages that aren't the blueprint's own (sign-in): the same strictness.
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+def create_app(
+    *,
+    instance: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Flask:
+    """The standalone server on an instance folder. Raises SettingsFault, which names each fault."""
+    source = dict(os.environ if environment is None else environment)
+    settings = Settings.read(source)
+    folder = instance_folder(instance or source.get("XTIGER_INSTANCE", "instance"))
+    app = Flask("xtiger", instance_path=str(folder), static_folder=None)
+    host = urlsplit(settings.public_url).hostname or "localhost"
+    app.config.update(
+        XTIGER_SETTINGS=settings,
+        SECRET_KEY=settings.secret_key or _kept(folder / "secret_key"),
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings.database_url),
+        TRUSTED_HOSTS=[host, "localhost", "127.0.0.1"],
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        MAX_CONTENT_LENGTH=4 * 1024 * 1024,
+    )
+    db = SQLAlchemy(app)
+    init_accounts(app, db, salt=_kept(folder / "password_salt"))
+    with app.app_context():
+        sessions = sessionmaker(db.engine, expire_on_commit=False)
+    XTiger(
+        app,
+        db=db,
+        crm=crm_of(sessions),
+        access=AccountsAccess(db),
+        url_prefix=None,
+        small_crm=True,
+    )
+
+    @app.get("/healthz")
+    def healthz() -> str:
+        return "ok"
+
+    @app.after_request
+    def strict(response: Response) -> Response:
+        headers: Any = response.headers
+        headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "same-origin")
+        if not request.path.startswith(("/static", "/assets")):
+            headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return app
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if make_url(url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": BUSY_SECONDS}}
+    return {"pool_pre_ping": True}
+
+
+def _kept(file: Path) -> str:
+    """A random secret of this instance, made once, readable by us alone."""
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_hex(32))
+    return file.read_text().strip()

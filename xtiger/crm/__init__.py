@@ -1,0 +1,1 @@
+"""CRM adapters: any SQLAlchemy models, and XTiger's own small CRM."""

@@ -1,0 +1,348 @@
+"""XTiger's own small CRM: contacts, products and invoices, as a Flask CRM could have them.
+
+Nothing here is special to XTiger: a host hooks its models up in the same way (`crm_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Date, DateTime, Dialect, ForeignKey, Numeric, String, Text, TypeDecorator
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+    selectinload,
+)
+
+from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
+from xtiger.domain.money import Amounts, DocumentLine, DocumentTotals, Tax, document_totals
+from xtiger.domain.records import Field, FieldKind, Module, ModuleInfo, RecordRef, XeroLink
+
+
+class Money(TypeDecorator[Decimal]):
+    """Exact decimals everywhere: SQLite has no decimal type and would round through a float."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        kind: Any = String(40) if dialect.name == "sqlite" else Numeric(24, 8)
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return format(value, "f")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        number = Decimal(value)
+        # PostgreSQL pads to the column's places; a price of 5.00 should stay 5.00.
+        return number if dialect.name == "sqlite" else _trim(number)
+
+
+def _trim(number: Decimal) -> Decimal:
+    cut = number.normalize()
+    return cut.quantize(Decimal("0.01")) if cut == cut.quantize(Decimal("0.01")) else cut
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class CrmBase(DeclarativeBase):
+    """The small CRM's tables, a migration branch of their own."""
+
+
+class Contact(CrmBase):
+    """Somebody who buys from us or sells to us."""
+
+    __tablename__ = "crm_contact"
+    xtiger_module = Module.CONTACTS
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), index=True)
+    first_name: Mapped[str | None] = mapped_column(String(255))
+    last_name: Mapped[str | None] = mapped_column(String(255))
+    email: Mapped[str | None] = mapped_column(String(255))
+    phone: Mapped[str | None] = mapped_column(String(60))
+    street: Mapped[str | None] = mapped_column(String(500))
+    city: Mapped[str | None] = mapped_column(String(255))
+    region: Mapped[str | None] = mapped_column(String(255))
+    postal_code: Mapped[str | None] = mapped_column(String(50))
+    country: Mapped[str | None] = mapped_column(String(60))
+    tax_number: Mapped[str | None] = mapped_column(String(60))
+    account_number: Mapped[str | None] = mapped_column(String(60))
+    is_supplier: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str] = mapped_column(String(30), default="Active")
+    xero_id: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.name
+
+
+class Product(CrmBase):
+    """Something that is sold or bought."""
+
+    __tablename__ = "crm_product"
+    xtiger_module = Module.PRODUCTS
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str | None] = mapped_column(String(60), index=True)
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str | None] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Money)
+    cost: Mapped[Decimal | None] = mapped_column(Money)
+    tax_rate: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    sales_account: Mapped[str | None] = mapped_column(String(10))
+    purchase_account: Mapped[str | None] = mapped_column(String(10))
+    status: Mapped[str] = mapped_column(String(30), default="Active")
+    xero_id: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.code or self.name
+
+
+class Invoice(CrmBase):
+    """A document with lines: an invoice we send, or a bill we get."""
+
+    __tablename__ = "crm_invoice"
+    xtiger_module = Module.INVOICES
+    STATUSES = ("Created", "Approved", "Sent", "Paid", "Cancelled")
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(String(255), unique=True)
+    contact_id: Mapped[int] = mapped_column(ForeignKey("crm_contact.id"), index=True)
+    date: Mapped[date] = mapped_column(Date)
+    due_date: Mapped[date | None] = mapped_column(Date)
+    reference: Mapped[str | None] = mapped_column(String(255))
+    currency: Mapped[str] = mapped_column(String(3))
+    #: exclusive, inclusive or no tax: what line amounts mean.
+    amounts: Mapped[str] = mapped_column(String(12), default="exclusive")
+    subtotal: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    tax_total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    status: Mapped[str] = mapped_column(String(30), default="Created")
+    xero_id: Mapped[str | None] = mapped_column(String(40))
+    xero_number: Mapped[str | None] = mapped_column(String(255))
+    xero_status: Mapped[str | None] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+    contact: Mapped[Contact] = relationship()
+    lines: Mapped[list[InvoiceLine]] = relationship(
+        cascade="all, delete-orphan", order_by="InvoiceLine.place"
+    )
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.number
+
+    def count(self) -> DocumentTotals:
+        """Counts amounts, tax and totals anew and keeps them; called before every save."""
+        totals = count_lines(self.lines, self.amounts)
+        for line, amount in zip(self.lines, totals.nets, strict=True):
+            line.amount = amount
+        self.subtotal, self.tax_total = totals.subtotal, totals.total_tax
+        self.total = totals.total
+        return totals
+
+
+class InvoiceLine(CrmBase):
+    """One line of an invoice; `discount` and `tax_rate` in percent."""
+
+    __tablename__ = "crm_invoice_line"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    invoice_id: Mapped[int] = mapped_column(
+        ForeignKey("crm_invoice.id", ondelete="CASCADE"), index=True
+    )
+    place: Mapped[int] = mapped_column(default=0)
+    product_id: Mapped[int | None] = mapped_column(ForeignKey("crm_product.id"))
+    description: Mapped[str | None] = mapped_column(Text)
+    quantity: Mapped[Decimal] = mapped_column(Money, default=Decimal(1))
+    unit_price: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    discount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    tax_rate: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    amount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    product: Mapped[Product | None] = relationship()
+
+
+_AMOUNTS = {
+    "exclusive": Amounts.EXCLUSIVE,
+    "inclusive": Amounts.INCLUSIVE,
+    "no tax": Amounts.NO_TAX,
+}
+
+
+def count_lines(lines: list[InvoiceLine], amounts: str) -> DocumentTotals:
+    """Amounts, tax per rate and totals, in the arithmetic that everything else uses too."""
+    return document_totals(
+        [
+            DocumentLine(
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                discount_rate=line.discount or None,
+                tax_set=(Tax(f"{line.tax_rate} %", line.tax_rate),) if line.tax_rate else (),
+            )
+            for line in lines
+        ],
+        amounts=_AMOUNTS[amounts],
+    )
+
+
+def _fields(*specifications: tuple[str, str, FieldKind]) -> tuple[Field, ...]:
+    return tuple(Field(name, label, kind) for name, label, kind in specifications)
+
+
+_TEXT, _NUMBER, _DATE = FieldKind.TEXT, FieldKind.NUMBER, FieldKind.DATE
+
+CONTACTS = ModuleInfo(
+    Module.CONTACTS,
+    _fields(
+        ("name", "Name", _TEXT),
+        ("first_name", "First name", _TEXT),
+        ("last_name", "Last name", _TEXT),
+        ("email", "E-mail", _TEXT),
+        ("phone", "Phone", _TEXT),
+        ("street", "Street", _TEXT),
+        ("city", "City", _TEXT),
+        ("region", "Region", _TEXT),
+        ("postal_code", "Postal code", _TEXT),
+        ("country", "Country", _TEXT),
+        ("tax_number", "Tax number", _TEXT),
+        ("account_number", "Account number", _TEXT),
+        ("is_supplier", "Supplier", FieldKind.YES_NO),
+    ),
+    statuses=("Active", "Former"),
+)
+PRODUCTS = ModuleInfo(
+    Module.PRODUCTS,
+    _fields(
+        ("code", "Part number", _TEXT),
+        ("name", "Name", _TEXT),
+        ("description", "Description", _TEXT),
+        ("price", "Price", _NUMBER),
+        ("cost", "Cost", _NUMBER),
+        ("tax_rate", "Tax %", _NUMBER),
+        ("sales_account", "Sales account", _TEXT),
+        ("purchase_account", "Purchase account", _TEXT),
+    ),
+    statuses=("Active", "Discontinued"),
+)
+INVOICES = ModuleInfo(
+    Module.INVOICES,
+    _fields(
+        ("number", "Number", _TEXT),
+        ("contact", "Contact", FieldKind.LINK),
+        ("date", "Date", _DATE),
+        ("due_date", "Due date", _DATE),
+        ("reference", "Reference", _TEXT),
+        ("currency", "Currency", _TEXT),
+        ("amounts", "Amounts are", _TEXT),
+        ("subtotal", "Subtotal", _NUMBER),
+        ("tax_total", "Tax", _NUMBER),
+        ("total", "Total", _NUMBER),
+    ),
+    _fields(
+        ("product", "Product", FieldKind.LINK),
+        ("description", "Description", _TEXT),
+        ("quantity", "Quantity", _NUMBER),
+        ("unit_price", "Unit price", _NUMBER),
+        ("discount", "Discount %", _NUMBER),
+        ("tax_rate", "Tax %", _NUMBER),
+        ("amount", "Amount", _NUMBER),
+    ),
+    statuses=Invoice.STATUSES,
+)
+
+
+def _plain(thing: Any, info: ModuleInfo) -> dict[str, Any]:
+    return {
+        field.name: getattr(thing, field.name)
+        for field in info.fields
+        if field.kind is not FieldKind.LINK
+    }
+
+
+def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
+    def read(thing: Any) -> Snapshot:
+        return Snapshot(thing.label, _plain(thing, info), thing.created_at, status=thing.status)
+
+    return read
+
+
+def _read_invoice(invoice: Invoice) -> Snapshot:
+    values = _plain(invoice, INVOICES)
+    values["contact"] = RecordRef(Module.CONTACTS, str(invoice.contact_id))
+    lines = tuple(
+        {
+            "product": (
+                RecordRef(Module.PRODUCTS, str(line.product_id)) if line.product_id else None
+            ),
+            # Without words of its own a line is called what its product is called.
+            "description": line.description or (line.product.name if line.product else ""),
+            "quantity": line.quantity,
+            "unit_price": line.unit_price,
+            "discount": line.discount,
+            "tax_rate": line.tax_rate,
+            "amount": line.amount,
+        }
+        for line in invoice.lines
+    )
+    return Snapshot(invoice.number, values, invoice.created_at, lines, invoice.status)
+
+
+def _keep_id(thing: Contact | Product, link: XeroLink) -> None:
+    thing.xero_id = link.xero_id
+
+
+def _keep_number(invoice: Invoice, link: XeroLink) -> None:
+    invoice.xero_id = link.xero_id
+    invoice.xero_number = link.number
+    invoice.xero_status = link.status
+
+
+def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str = "XT") -> SqlCrm:
+    """The small CRM behind the CrmPort; a host writes the like for its own models."""
+    return SqlCrm(
+        [
+            SqlModule(
+                CONTACTS,
+                Contact,
+                _read_plain(CONTACTS),
+                write_back=_keep_id,
+                search=(Contact.name, Contact.email),
+                status=Contact.status,
+            ),
+            SqlModule(
+                PRODUCTS,
+                Product,
+                _read_plain(PRODUCTS),
+                write_back=_keep_id,
+                search=(Product.code, Product.name),
+                status=Product.status,
+            ),
+            SqlModule(
+                INVOICES,
+                Invoice,
+                _read_invoice,
+                parts={InvoiceLine: "invoice_id"},
+                write_back=_keep_number,
+                load=(selectinload(Invoice.lines).selectinload(InvoiceLine.product),),
+                search=(Invoice.number, Invoice.reference),
+                status=Invoice.status,
+            ),
+        ],
+        sessions=sessions,
+        key=key,
+    )

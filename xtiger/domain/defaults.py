@@ -1,0 +1,312 @@
+"""Mapping templates as data, and those that a new organisation begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from xtiger.domain import transforms
+from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target
+from xtiger.domain.records import DOCUMENTS, DocumentType, Field, FieldKind, Module, ModuleInfo
+from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.transforms import TemplateFault, as_text, did_you_mean
+
+
+class TooLong(StrEnum):
+    """What happens to a text longer than Xero takes."""
+
+    CUT = "cut"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One Xero field and where its value comes from."""
+
+    to: str
+    source: transforms.Transform
+    required: bool = False
+    too_long: TooLong = TooLong.FAULT
+
+    @classmethod
+    def from_json(cls, data: Any) -> Row:
+        """Reads {"to": …, "from": {…}, "required": …, "too_long": …}. Raises TemplateFault."""
+        _known_keys(data, ("to", "from", "required", "too_long"), "A row of a mapping")
+        to = data.get("to")
+        if not isinstance(to, str) or not to:
+            raise TemplateFault("A row of a mapping names a Xero field in 'to'.")
+        try:
+            source = transforms.from_json(data.get("from"))
+        except TemplateFault as wrong:
+            raise TemplateFault(wrong.sentence, ((to, wrong.sentence),)) from None
+        required, too_long = data.get("required", False), data.get("too_long", TooLong.FAULT)
+        if not isinstance(required, bool) or too_long not in list(TooLong):
+            sentence = "'required' is true or false, 'too_long' is cut or fault."
+            raise TemplateFault(sentence, ((to, sentence),))
+        return cls(to, source, required, TooLong(too_long))
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that `from_json` reads."""
+        data: dict[str, Any] = {"to": self.to, "from": self.source.to_json()}
+        if self.required:
+            data["required"] = True
+        if self.too_long is not TooLong.FAULT:
+            data["too_long"] = self.too_long.value
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyFields:
+    """The CRM fields that the money rules read; the first four are fields of a line."""
+
+    quantity: str = "quantity"
+    unit_price: str = "unit_price"
+    discount: str = "discount"  #: percent
+    tax_rate: str = "tax_rate"  #: percent
+    subtotal: str = "subtotal"  #: without tax
+    total: str = "total"
+    amounts: str = "amounts"  #: "exclusive", "inclusive" or "no tax"
+
+
+@dataclass(frozen=True, slots=True)
+class MappingTemplate:
+    """One version of a mapping. `tax_types` overrides the choice of TaxTypes by rate."""
+
+    module: Module
+    document_type: DocumentType | None = None
+    version: int = 1
+    fields: tuple[Row, ...] = ()
+    lines: tuple[Row, ...] = ()
+    money: MoneyFields = MoneyFields()
+    tax_types: Mapping[Decimal, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Any) -> MappingTemplate:
+        """Reads a template's JSON data. Raises TemplateFault naming all faults."""
+        _known_keys(data, [each.name for each in fields(cls)], "A mapping")
+        try:
+            module = Module(data.get("module"))
+            kind = data.get("document_type")
+            document_type = None if kind is None else DocumentType(kind)
+            tax_types = {Decimal(key): str(to) for key, to in data.get("tax_types", {}).items()}
+        except (ValueError, ArithmeticError, AttributeError):
+            raise TemplateFault(
+                "A mapping names its module, for documents Invoice or Bill, and TaxTypes by "
+                'rate, such as {"15": "OUTPUT2"}.'
+            ) from None
+        money = data.get("money", {})
+        _known_keys(money, [each.name for each in fields(MoneyFields)], "The money part")
+        if not all(isinstance(name, str) for name in money.values()):
+            raise TemplateFault("The money part names CRM fields.")
+        version = data.get("version", 1)
+        if type(version) is not int or version < 1:
+            raise TemplateFault("The version of a mapping is a whole number from 1.")
+        rows, lines = _rows(data.get("fields", ())), _rows(data.get("lines", ()))
+        return cls(module, document_type, version, rows, lines, MoneyFields(**money), tax_types)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data that `from_json` reads back to an equal template."""
+        money = {each.name: getattr(self.money, each.name) for each in fields(MoneyFields)}
+        return {
+            "module": self.module.value,
+            "document_type": self.document_type and self.document_type.value,
+            "version": self.version,
+            "fields": [row.to_json() for row in self.fields],
+            "lines": [row.to_json() for row in self.lines],
+            "money": money,
+            "tax_types": {as_text(rate): to for rate, to in self.tax_types.items()},
+        }
+
+    def problems(self, info: ModuleInfo | None = None) -> tuple[tuple[str, str], ...]:
+        """(Xero field, sentence) for everything that keeps the template from being used.
+
+        Xero fields that don't exist, are filled twice or, being required, not at all; and,
+        where the CRM describes the module by `info`, CRM fields that it doesn't have.
+        """
+        bill = self.document_type is DocumentType.BILL
+        found = list(_target_problems(self.fields, TARGETS[RESOURCE_OF[self.module]], bill))
+        if self.module in DOCUMENTS:
+            found += _target_problems(self.lines, LINE_TARGETS, bill)
+        elif self.lines:
+            found.append(("LineItems", f"{self.module.value} have no lines."))
+        if info is not None:
+            found += _name_problems(self.fields, info.fields)
+            found += _name_problems(self.lines, info.line_fields)
+            found += self._money_problems(info)
+        return tuple(found)
+
+    def _money_problems(self, info: ModuleInfo) -> Iterator[tuple[str, str]]:
+        money, header, lines = self.money, info.fields, info.line_fields
+        wanted = [(money.tax_rate, header)] if self.module is Module.PRODUCTS else []
+        if self.module in DOCUMENTS:
+            wanted = [(name, header) for name in (money.subtotal, money.total, money.amounts)]
+            of_line = (money.quantity, money.unit_price, money.discount, money.tax_rate)
+            wanted += [(name, lines) for name in of_line]
+        for name, possible in wanted:
+            known = [each.name for each in possible]
+            if name not in known:
+                yield "money", f"There is no field '{name}'{did_you_mean(name, known)}"
+
+
+def _target_problems(
+    rows: Sequence[Row], targets: Mapping[str, Target], bill: bool
+) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for row in rows:
+        to, target = row.to, targets.get(row.to)
+        if target is None:
+            yield to, f"There is no Xero field '{to}'{did_you_mean(to, targets)}"
+        elif to in seen:
+            yield to, f"{to} is filled twice."
+        elif target.sales_only and bill:
+            yield to, f"Xero has no {to} on bills: leave it out."
+        seen.add(to)
+    for to, target in targets.items():
+        if target.required and to not in seen:
+            yield to, f"{to} is required by Xero: choose a field or a fixed value."
+
+
+def _name_problems(rows: Sequence[Row], known: Sequence[Field]) -> Iterator[tuple[str, str]]:
+    """A CRM field must exist; `product.name`, one of a linked record, needs its link."""
+    kinds = {each.name: each.kind for each in known}
+    for row in rows:
+        for name in row.source.reads():
+            link, dot, _ = name.partition(".")
+            if name in kinds or (dot and kinds.get(link) is FieldKind.LINK):
+                continue
+            if link in kinds:
+                yield row.to, f"The field '{link}' isn't a link, so '{name}' can't be read."
+            else:
+                yield row.to, f"There is no field '{link}'{did_you_mean(link, kinds)}"
+
+
+def _known_keys(data: Any, known: Sequence[str], what: str) -> None:
+    if not isinstance(data, Mapping):
+        raise TemplateFault(f"{what} is an object with {', '.join(known)}.")
+    for key in data:
+        if key not in known:
+            guess = transforms.did_you_mean(str(key), known)
+            raise TemplateFault(f"{what} has no part '{key}'{guess}")
+
+
+def _rows(data: Any) -> tuple[Row, ...]:
+    """Rows out of JSON; all their faults in one TemplateFault."""
+    if not isinstance(data, Sequence) or isinstance(data, str):
+        raise TemplateFault("The rows of a mapping are a list.")
+    rows: list[Row] = []
+    faults: list[tuple[str, str]] = []
+    for each in data:
+        try:
+            rows.append(Row.from_json(each))
+        except TemplateFault as wrong:
+            faults += wrong.faults
+    _raise(faults)
+    return tuple(rows)
+
+
+def _raise(faults: Sequence[tuple[str, str]]) -> None:
+    if faults:
+        sentences = dict.fromkeys(sentence for _, sentence in faults)
+        raise TemplateFault(" ".join(sentences), tuple(faults))
+
+
+# -- the templates to begin with --------------------------------------------------------------
+
+
+def _field(name: str) -> dict[str, Any]:
+    return {"transform": "field", "field": name}
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"transform": "constant", "value": value}
+
+
+def _first(*of: dict[str, Any]) -> dict[str, Any]:
+    return {"transform": "default", "of": list(of)}
+
+
+def _row(to: str, source: str | dict[str, Any], **how: Any) -> dict[str, Any]:
+    return {"to": to, "from": _field(source) if isinstance(source, str) else source, **how}
+
+
+_FULL_NAME = {
+    "transform": "concat",
+    "parts": [_field("first_name"), _field("last_name")],
+    "separator": " ",
+}
+
+#: POBOX is the address that Xero prints on documents.
+_CONTACTS: dict[str, Any] = {
+    "module": "Contacts",
+    "fields": [
+        _row("Name", _first(_field("name"), _FULL_NAME), required=True),
+        _row("FirstName", "first_name"),
+        _row("LastName", "last_name"),
+        _row("EmailAddress", "email"),
+        _row("AccountNumber", "account_number"),
+        _row("TaxNumber", "tax_number"),
+        _row("Phones.DEFAULT.PhoneNumber", "phone"),
+        _row("Addresses.POBOX.AddressLine1", "street"),
+        _row("Addresses.POBOX.City", "city"),
+        _row("Addresses.POBOX.Region", "region"),
+        _row("Addresses.POBOX.PostalCode", "postal_code"),
+        _row("Addresses.POBOX.Country", "country"),
+    ],
+}
+
+_PRODUCTS: dict[str, Any] = {
+    "module": "Products",
+    "fields": [
+        _row("Code", "code", required=True),
+        _row("Name", "name", too_long="cut"),
+        _row("Description", _first(_field("description"), _field("name")), too_long="cut"),
+        _row("SalesDetails.UnitPrice", "price"),
+        _row("SalesDetails.AccountCode", _first(_field("sales_account"), _constant("200"))),
+        _row("PurchaseDetails.UnitPrice", "cost"),
+        _row("PurchaseDetails.AccountCode", _first(_field("purchase_account"), _constant("300"))),
+    ],
+}
+
+
+def _document(kind: str, account: str, default: str, *more: dict[str, Any]) -> dict[str, Any]:
+    upper = {"transform": "text", "of": _field("currency"), "case": "upper"}
+    return {
+        "module": "Invoices",
+        "document_type": kind,
+        "fields": [
+            _row("Contact", "contact", required=True),
+            _row("Date", "date", required=True),
+            _row("DueDate", "due_date"),
+            _row("InvoiceNumber", "number", required=True),
+            *more,
+            _row("CurrencyCode", upper),
+        ],
+        "lines": [
+            _row("Description", _first(_field("description"), _field("product.name"))),
+            _row("ItemCode", "product"),
+            _row("AccountCode", _first(_field(f"product.{account}"), _constant(default))),
+        ],
+    }
+
+
+#: JSON data by module, and by document type for documents.
+DEFAULTS: Mapping[tuple[Module, DocumentType | None], Mapping[str, Any]] = {
+    (Module.CONTACTS, None): _CONTACTS,
+    (Module.PRODUCTS, None): _PRODUCTS,
+    (Module.INVOICES, DocumentType.INVOICE): _document(
+        "Invoice", "sales_account", "200", _row("Reference", "reference", too_long="cut")
+    ),
+    (Module.INVOICES, DocumentType.BILL): _document("Bill", "purchase_account", "300"),
+}
+
+
+def default_template(module: Module, document_type: DocumentType | None = None) -> MappingTemplate:
+    """The template a new organisation begins with; documents are invoices unless said."""
+    if module is Module.INVOICES:
+        document_type = document_type or DocumentType.INVOICE
+    else:
+        document_type = None
+    return MappingTemplate.from_json(DEFAULTS[module, document_type])

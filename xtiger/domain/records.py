@@ -1,0 +1,133 @@
+"""What a CRM holds, as XTiger sees it: modules, records, and what happened to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Module(StrEnum):
+    """A kind of CRM record."""
+
+    CONTACTS = "Contacts"
+    PRODUCTS = "Products"
+    INVOICES = "Invoices"
+
+    @property
+    def singular(self) -> str:
+        """The module's word inside a sentence: "contact", "product", "invoice"."""
+        return self.value.lower().removesuffix("s")
+
+
+#: Modules whose records are documents: each goes to exactly one organisation.
+DOCUMENTS = frozenset({Module.INVOICES})
+
+
+class DocumentType(StrEnum):
+    """What a document becomes in Xero."""
+
+    INVOICE = "Invoice"  #: you are owed: ACCREC
+    BILL = "Bill"  #: you owe: ACCPAY
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRef:
+    """Names one record of one module; `id` is the CRM's own id as text."""
+
+    module: Module
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.module.value}:{self.id}"
+
+
+class FieldKind(StrEnum):
+    """The type of a CRM field."""
+
+    TEXT = "text"
+    NUMBER = "number"  #: Decimal
+    DATE = "date"  #: a plain day
+    YES_NO = "yes_no"
+    LINK = "link"  #: a RecordRef
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a module, as the mapping page offers it."""
+
+    name: str
+    label: str
+    kind: FieldKind = FieldKind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInfo:
+    """How a CRM describes one of its modules."""
+
+    module: Module
+    fields: tuple[Field, ...]
+    line_fields: tuple[Field, ...] = ()
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it is in the CRM at the moment of reading.
+
+    `label` is its number or name for people. `version` changes with every save. Numbers in
+    `fields` and `lines` are Decimal, document dates plain days, links `RecordRef`.
+    """
+
+    ref: RecordRef
+    label: str
+    version: str
+    created_at: datetime
+    fields: Mapping[str, Any]
+    lines: tuple[Mapping[str, Any], ...] = ()
+    status: str | None = None
+
+    def parents(self) -> tuple[RecordRef, ...]:
+        """The records this one needs in Xero first: links in its fields, then in its lines."""
+        links = [value for value in self.fields.values() if isinstance(value, RecordRef)]
+        for line in self.lines:
+            links.extend(value for value in line.values() if isinstance(value, RecordRef))
+        return tuple(dict.fromkeys(links))
+
+
+class ChangeKind(StrEnum):
+    """What happened to a record."""
+
+    SAVED = "saved"
+    DELETED = "deleted"
+    FLAGGED = "flagged"  #: its sync flag changed, not the record
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that happened to one record."""
+
+    ref: RecordRef
+    kind: ChangeKind
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFlag:
+    """Allow Xero Sync, document type and organisation of one record; None: never touched."""
+
+    allow: bool | None = None
+    document_type: DocumentType = DocumentType.INVOICE
+    organisation_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XeroLink:
+    """What is written back to the CRM once a record is in Xero."""
+
+    xero_id: str
+    number: str | None = None
+    status: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The flow of a record; knows ports, store and domain only."""

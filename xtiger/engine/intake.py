@@ -1,0 +1,327 @@
+"""What reaches the queue: changed records and chosen ones, through selection and routing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select as sql_select
+from sqlalchemy.orm import Session
+
+from xtiger.domain.errors import PermanentError
+from xtiger.domain.queueing import State
+from xtiger.domain.records import (
+    DOCUMENTS,
+    Change,
+    ChangeKind,
+    DocumentType,
+    Module,
+    Record,
+    RecordRef,
+)
+from xtiger.domain.selection import Decision, SyncProfile, select
+from xtiger.engine.services import Services
+from xtiger.store import bindings, outbox, profiles, queue
+from xtiger.store.models import Binding, QueueItem
+from xtiger.store.schema import MOST_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What was enqueued: how many selected records, and their first and last positions."""
+
+    count: int = 0
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """What one intake has looked up so far."""
+
+    profiles: list[SyncProfile]
+    flags: Mapping[RecordRef, profiles.Flag] = field(default_factory=dict)
+
+    def profile(self, organisation_id: int, module: Module) -> SyncProfile | None:
+        return next(
+            (
+                one
+                for one in self.profiles
+                if one.organisation_id == organisation_id and one.module is module
+            ),
+            None,
+        )
+
+
+def set_flag(
+    services: Services,
+    ref: RecordRef,
+    *,
+    who: str,
+    allow: bool | None = None,
+    document_type: DocumentType | None = None,
+    organisation_id: int | None = None,
+) -> None:
+    """Changes a record's sync flag and notes the change, in one transaction.
+
+    Raises PermanentError where the record is in Xero already and type or organisation
+    would change: Xero can change neither.
+    """
+    now = services.clock.now()
+    with services.database.write() as session:
+        flag = profiles.flag_of(profiles.flags(session, [ref]).get(ref))
+        bound = bindings.of_record(session, ref) if ref.module in DOCUMENTS else []
+        if bound and document_type and document_type is not flag.document_type:
+            raise PermanentError(
+                f"It is {'an Invoice' if flag.document_type is DocumentType.INVOICE else 'a Bill'} "
+                "in Xero; the type can't change. Void it there first."
+            )
+        if bound and organisation_id and organisation_id != bound[0].organisation_id:
+            raise PermanentError(
+                "It is in Xero already; the organisation can't change. Void it there first."
+            )
+        profiles.set_flag(
+            session,
+            ref,
+            now=now,
+            who=who,
+            allow=allow,
+            document_type=document_type,
+            organisation_id=organisation_id,
+        )
+        outbox.add(session, [Change(ref, ChangeKind.FLAGGED, now)])
+
+
+def relay(services: Services) -> int:
+    """Moves captured changes into the queue; answers with how many changes it read.
+
+    1. Read the oldest changes, and the records as they are now.
+    2. Decide for each: selection, routing, and the records a document needs first.
+    3. In one transaction enqueue what is selected, keep the reasons of the others, and
+       delete the changes that were read. A change made meanwhile has a row of its own.
+    """
+    total = 0
+    while True:
+        with services.database.read() as session:
+            ids, changes = outbox.take(session, limit=MOST_ROWS)
+        if not ids:
+            return total
+        records = services.crm.fetch_many([change.ref for change in changes])
+        parents = _parents(services, records.values())
+        with services.database.write() as session:
+            gone = [change.ref for change in changes if change.ref not in records]
+            _cancel_gone(session, gone)
+            _take_in(session, services, list(records.values()), parents, who=None)
+            outbox.forget(session, ids)
+        total += len(ids)
+
+
+def add_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> Added:
+    """Enqueues these records if they are selected, with what they need first."""
+    relay(services)
+    records = services.crm.fetch_many(refs)
+    parents = _parents(services, records.values())
+    ordered = [records[ref] for ref in refs if ref in records]
+    with services.database.write() as session:
+        return _take_in(session, services, ordered, parents, who=who)
+
+
+def add_selected(
+    services: Services,
+    *,
+    organisation_id: int | None,
+    modules: Sequence[Module] | None,
+    who: str,
+) -> Added:
+    """Enqueues every selected record that isn't in Xero as it is now.
+
+    It reads the whole CRM in slices, so it also finds what no change was captured for.
+    """
+    relay(services)
+    added = Added()
+    for module in modules or list(services.crm.modules()):
+        after: str | None = None
+        while True:
+            records = list(services.crm.scan(module, after=after, limit=MOST_ROWS))
+            if not records:
+                break
+            after = records[-1].ref.id
+            parents = _parents(services, records)
+            with services.database.write() as session:
+                more = _take_in(
+                    session,
+                    services,
+                    records,
+                    parents,
+                    who=who,
+                    only=organisation_id,
+                    skip_agreed=True,
+                )
+            added = Added(
+                added.count + more.count, added.first or more.first, more.last or added.last
+            )
+    return added
+
+
+def decide_many(services: Services, records: Sequence[Record]) -> dict[RecordRef, list[Decision]]:
+    """Selection's answer for some records, as things stand now."""
+    refs = [record.ref for record in records]
+    with services.database.read() as session:
+        sheet = _Sheet(profiles.profiles(session), profiles.flags(session, refs))
+        where = sorted({profile.organisation_id for profile in sheet.profiles})
+        bound = {one: bindings.of_records(session, one, refs) for one in where}
+    return {
+        record.ref: _decisions(
+            record,
+            sheet,
+            {one: bound[one][record.ref] for one in where if record.ref in bound[one]},
+        )
+        for record in records
+    }
+
+
+def needed_entry(
+    sheet_profiles: Sequence[SyncProfile], organisation_id: int, parent: Record
+) -> queue.Entry | str:
+    """How a parent that a document needs reaches the queue, or the sentence why it can't."""
+    profile = _Sheet(list(sheet_profiles)).profile(organisation_id, parent.ref.module)
+    kind = parent.ref.module
+    if profile is None or not profile.enabled:
+        return (
+            f"It needs {kind.singular} {parent.label} in Xero first, but {kind.value} aren't "
+            "switched on. Switch them on in What syncs."
+        )
+    return queue.Entry(organisation_id, parent.ref, label=parent.label, needed=True)
+
+
+def _parents(services: Services, records: Iterable[Record]) -> dict[RecordRef, Record]:
+    refs = {ref for record in records if record.ref.module in DOCUMENTS for ref in record.parents()}
+    return services.crm.fetch_many(sorted(refs, key=str)) if refs else {}
+
+
+def _decisions(record: Record, sheet: _Sheet, bound: Mapping[int, Binding]) -> list[Decision]:
+    return select(
+        record,
+        profiles.flag_of(sheet.flags.get(record.ref)),
+        sheet.profiles,
+        needed_by=frozenset(where for where, row in bound.items() if row.needed),
+    )
+
+
+def _take_in(
+    session: Session,
+    services: Services,
+    records: Sequence[Record],
+    parents: Mapping[RecordRef, Record],
+    *,
+    who: str | None,
+    only: int | None = None,
+    skip_agreed: bool = False,
+) -> Added:
+    """Decides and enqueues inside the caller's transaction, parents before their documents."""
+    now = services.clock.now()
+    refs = [record.ref for record in records]
+    sheet = _Sheet(profiles.profiles(session), profiles.flags(session, refs))
+    where = sorted({profile.organisation_id for profile in sheet.profiles})
+    bound = {one: bindings.of_records(session, one, [*refs, *parents]) for one in where}
+    waiting = {one: queue.open_items(session, one, [*refs, *parents]) for one in where}
+    entries: dict[tuple[int, RecordRef], queue.Entry] = {}
+    chosen: list[tuple[int, RecordRef]] = []
+    reasons: dict[RecordRef, str | None] = {}
+    for record in records:
+        mine = {one: bound[one][record.ref] for one in where if record.ref in bound[one]}
+        decisions = _decisions(record, sheet, mine)
+        going = {one.organisation_id for one in decisions if one.selected}
+        reasons[record.ref] = None if going else decisions[0].sentence
+        for one in where:
+            item = waiting[one].get(record.ref)
+            if one not in going and item is not None:
+                _reconsider(session, item, record, decisions, entries)
+        for one in sorted(each for each in going if each is not None):
+            binding = bound[one].get(record.ref)
+            if only not in (None, one) or (skip_agreed and _agreed(session, record, binding)):
+                continue
+            needed = _needed(record, one, sheet, bound[one], waiting[one], parents)
+            entries.update(
+                {(one, entry.ref): entry for entry in needed if (one, entry.ref) not in entries}
+            )
+            key = (one, record.ref)
+            entries[key] = queue.Entry(
+                one,
+                record.ref,
+                label=record.label,
+                action="Update" if binding else "Create",
+                requested_by=who,
+            )
+            chosen.append(key)
+    places: dict[tuple[int, RecordRef], int] = {}
+    for key, entry in entries.items():
+        places[key] = queue.enqueue(session, [entry], now=now)[entry.ref]
+    profiles.keep_reasons(session, reasons, now)
+    positions = [places[key] for key in chosen]
+    return Added(len(positions), min(positions, default=None), max(positions, default=None))
+
+
+def _needed(
+    record: Record,
+    organisation_id: int,
+    sheet: _Sheet,
+    bound: Mapping[RecordRef, Binding],
+    waiting: Mapping[RecordRef, QueueItem],
+    parents: Mapping[RecordRef, Record],
+) -> list[queue.Entry]:
+    """The entries of parents that aren't in Xero and don't wait already."""
+    profile = sheet.profile(organisation_id, record.ref.module)
+    if record.ref.module not in DOCUMENTS or profile is None or not profile.add_needed:
+        return []
+    entries = []
+    for ref in record.parents():
+        if ref in bound or ref in waiting or ref not in parents:
+            continue
+        entry = needed_entry(sheet.profiles, organisation_id, parents[ref])
+        if isinstance(entry, queue.Entry):
+            entries.append(entry)
+    return entries
+
+
+def _reconsider(
+    session: Session,
+    item: QueueItem,
+    record: Record,
+    decisions: Sequence[Decision],
+    entries: dict[tuple[int, RecordRef], queue.Entry],
+) -> None:
+    """An item whose record isn't selected any more: kept if a document needs it, else ended."""
+    if item.needed:
+        key = (item.organisation_id, record.ref)
+        entries[key] = queue.Entry(
+            item.organisation_id, record.ref, label=record.label, action=item.action, needed=True
+        )
+    elif item.state in (State.PENDING, State.BLOCKED, State.FAILED):
+        queue.end(session, [item.id], State.CANCELLED)
+        queue.say(session, item.id, decisions[0].sentence)
+
+
+def _agreed(session: Session, record: Record, binding: Binding | None) -> bool:
+    """Whether Xero has the record exactly as it is, by the template in use."""
+    if binding is None or binding.agreed_hash is None or binding.record_version != record.version:
+        return False
+    kind = DocumentType(binding.document_type) if binding.document_type else None
+    template = profiles.template(session, binding.organisation_id, record.ref.module, kind)
+    return template is not None and template.id == binding.template_id
+
+
+def _cancel_gone(session: Session, refs: Sequence[RecordRef]) -> None:
+    """Records deleted in the CRM: what waits for them is not sent; what is in Xero stays."""
+    for ref in refs:
+        items = session.scalars(
+            sql_select(QueueItem).where(
+                QueueItem.module == ref.module.value,
+                QueueItem.record_id == ref.id,
+                QueueItem.slot.is_not(None),
+                QueueItem.state != State.CHECK.value,
+            )
+        ).all()
+        queue.end(session, [item.id for item in items], State.CANCELLED)
+        for item in items:
+            queue.say(session, item.id, "It was deleted in the CRM before this was sent.")

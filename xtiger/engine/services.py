@@ -1,0 +1,120 @@
+"""What a run needs: the ports, the database, keys and settings; handed in, never looked up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.resources import Resource
+from xtiger.ports import Clock, CrmPort, Dispatcher, MailPort, Observer, XeroPort
+from xtiger.settings import Settings
+from xtiger.store.crypto import KeyRing
+from xtiger.store.models import Organisation
+from xtiger.store.schema import Database
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class NoDispatcher:
+    """Wakes nobody: a worker's next tick finds the work."""
+
+    def wake(self, organisation_id: int) -> None:
+        return None
+
+
+def unseen(_step: str) -> None:
+    """The observer of a normal run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The one place that builds addresses of our own pages and of Xero's."""
+
+    public_url: str
+    xero_app_url: str
+
+    def record(self, ref: RecordRef) -> str:
+        """Our page of a record; it is also our mark on documents in Xero."""
+        return f"{self.public_url}/records/{ref.module.value}/{quote(ref.id, safe='')}"
+
+    def page(self, path: str) -> str:
+        """One of our pages, for mails."""
+        return f"{self.public_url}/{path.lstrip('/')}"
+
+    def callback(self) -> str:
+        """The redirect URL that Xero's app must know letter by letter."""
+        return f"{self.public_url}/connection/callback"
+
+    def xero(self, organisation: Organisation, resource: Resource, xero_id: str) -> str | None:
+        """Where a person sees the object in Xero, None where no shape of link is known."""
+        shapes = {
+            Resource.INVOICES: "invoicing/view",
+            Resource.CONTACTS: "contacts/contact",
+        }
+        if resource not in shapes or not organisation.short_code:
+            return None
+        return f"{self.xero_app_url}/app/{organisation.short_code}/{shapes[resource]}/{xero_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """All of Xero's windows in seconds (DESIGN: exactly once), scaled by one factor."""
+
+    call: float
+    lease: float
+    renew: float
+    replay: float
+    look_up: float
+
+    @classmethod
+    def scaled(cls, factor: float) -> Patience:
+        """Xero remembers an Idempotency-Key about six minutes; we replay until five."""
+        return cls(
+            call=60 * factor,
+            lease=180 * factor,
+            renew=60 * factor,
+            replay=300 * factor,
+            look_up=420 * factor,
+        )
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a run touches. `worker` names this process in leases."""
+
+    database: Database
+    settings: Settings
+    ring: KeyRing
+    crm: CrmPort
+    xero: XeroPort
+    mail: MailPort | None
+    worker: str
+    clock: Clock = field(default_factory=SystemClock)
+    dispatcher: Dispatcher = field(default_factory=NoDispatcher)
+    observe: Observer = unseen
+
+    @property
+    def links(self) -> Links:
+        """Addresses of our pages and Xero's."""
+        return Links(self.settings.public_url, self.settings.xero_app_url)
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for what."""
+        return Patience.scaled(self.settings.time_factor)
+
+    def marker(self, ref: RecordRef) -> str:
+        """What marks a contact in Xero as this CRM's record (ContactNumber)."""
+        letter = {Module.CONTACTS: "C", Module.PRODUCTS: "P", Module.INVOICES: "I"}[ref.module]
+        return f"{self.crm.key}-{letter}{ref.id}"

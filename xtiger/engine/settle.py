@@ -1,0 +1,194 @@
+"""Settling: what an answer means for items, bindings and the log, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from xtiger.domain import exactjson
+from xtiger.domain.hints import explain
+from xtiger.domain.queueing import State
+from xtiger.domain.records import DocumentType, Module, RecordRef
+from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
+from xtiger.ports import Element
+from xtiger.store import bindings, journal, logs, queue
+from xtiger.store.models import Attempt, AttemptElement, QueueItem
+
+_KIND_OF = {xero: kind.value for kind, xero in XERO_TYPE.items()}
+
+#: A status that Xero reached by itself is as good as the one that was meant.
+_AS_GOOD = {"AUTHORISED": {"AUTHORISED", "PAID"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one settlement adds to its run."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+
+def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A payload without what tells a create from an update: what both sides agree on."""
+    info = CATALOGUE[resource]
+    left_out = {info.id_field} | ({info.key_field} if resource is Resource.CONTACTS else set())
+    return {name: value for name, value in payload.items() if name not in left_out}
+
+
+def sent_elements(attempt: Attempt) -> list[dict[str, Any]]:
+    """The payloads of a journalled body, in order."""
+    body = exactjson.loads(journal.body_of(attempt))
+    return list(body[Resource(attempt.resource).value])
+
+
+def settle(
+    session: Session,
+    attempt: Attempt,
+    elements: Sequence[AttemptElement],
+    answers: Sequence[Element],
+    *,
+    now: datetime,
+    duration_ms: int | None = None,
+    payloads: Sequence[Mapping[str, Any]] | None = None,
+) -> Figures:
+    """Gives each element of a call its end; the caller has the fence and closes the attempt.
+
+    A stored element is bound first and then compared with what was meant: one that differs
+    is bound and failed, so that its retry is an update and never a second document.
+    """
+    payloads = sent_elements(attempt) if payloads is None else payloads
+    items = queue.by_ids(session, [element.item_id for element in elements])
+    ended: list[int] = []
+    failed = 0
+    for element, payload, answer in zip(elements, payloads, answers, strict=True):
+        item = items[element.item_id]
+        entry = _Entry(session, attempt, element, item, now, duration_ms)
+        if answer.stored:
+            differs = difference(element.meant, answer.data)
+            _bind(session, attempt, element, payload, answer, item, differs is None, now)
+            if differs is None:
+                ended.append(item.id)
+                entry.write(State.SUCCEEDED, _succeeded(attempt), xero_id=answer.xero_id)
+                continue
+            sentence = f"It is in Xero, but differs: {differs}."
+            queue.park(session, item, State.FAILED, cause="differs", sentence=sentence, counts=True)
+            entry.write(State.FAILED, sentence, cause="differs", xero_id=answer.xero_id)
+        else:
+            hint = explain(answer.faults, label=element.label)
+            queue.park(
+                session,
+                item,
+                State.FAILED,
+                cause=hint.fingerprint[:120],
+                sentence=hint.sentence,
+                counts=True,
+            )
+            entry.write(
+                State.FAILED, hint.sentence, cause=hint.fingerprint[:120], quoted=answer.faults
+            )
+        failed += 1
+    queue.end(session, ended, State.SUCCEEDED)
+    logs.count(session, attempt.run_id, succeeded=len(ended), failed=failed)
+    return Figures(len(ended), failed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The log entry of one element, short of what came of it."""
+
+    session: Session
+    attempt: Attempt
+    element: AttemptElement
+    item: QueueItem
+    now: datetime
+    duration_ms: int | None
+
+    def write(
+        self,
+        outcome: State,
+        sentence: str,
+        *,
+        cause: str | None = None,
+        xero_id: str | None = None,
+        quoted: Sequence[str] = (),
+    ) -> None:
+        logs.append(
+            self.session,
+            self.item,
+            now=self.now,
+            outcome=outcome,
+            sentence=sentence,
+            action="Create" if self.attempt.verb == Verb.CREATE else "Update",
+            run_id=self.attempt.run_id,
+            cause=cause,
+            quoted=quoted,
+            xero_id=xero_id,
+            attempt_id=self.attempt.id,
+            place=self.element.place,
+            amount=self.element.amount,
+            currency=self.element.currency,
+            duration_ms=self.duration_ms,
+        )
+
+
+def _succeeded(attempt: Attempt) -> str:
+    made = "Created" if attempt.verb == Verb.CREATE else "Updated"
+    return f"{made} in Xero and read back."
+
+
+def _bind(
+    session: Session,
+    attempt: Attempt,
+    element: AttemptElement,
+    payload: Mapping[str, Any],
+    answer: Element,
+    item: QueueItem,
+    agreed: bool,
+    now: datetime,
+) -> None:
+    resource = Resource(attempt.resource)
+    info = CATALOGUE[resource]
+    same = comparable(resource, payload)
+    status = answer.data.get(info.status_field) if info.status_field else None
+    number = answer.data.get(info.label_field)
+    bindings.bind(
+        session,
+        organisation_id=attempt.organisation_id,
+        ref=RecordRef(Module(item.module), item.record_id),
+        resource=resource,
+        xero_id=str(answer.xero_id),
+        number=str(number) if number else None,
+        status=str(status) if status else None,
+        document_type=_KIND_OF.get(str(payload.get("Type"))),
+        agreed=same,
+        agreed_hash=exactjson.digest(same) if agreed else None,
+        record_version=element.record_version,
+        template_id=element.template_id,
+        needed=item.needed,
+        now=now,
+    )
+
+
+def difference(meant: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
+    """In what the read-back differs from what was meant, as a clause; None if in nothing."""
+    for name, wanted in meant.items():
+        found = data.get(name)
+        if isinstance(wanted, (Decimal, int)) and not isinstance(wanted, bool):
+            if found is None:
+                return f"Xero's answer has no {name}"
+            amount = Decimal(str(found))
+            if amount != wanted:
+                return f"{name} is {amount:,.2f} in Xero and {wanted:,.2f} in the CRM"
+        elif found != wanted and found not in _AS_GOOD.get(str(wanted), set()):
+            return f"{name} is “{found}” in Xero and “{wanted}” was meant"
+    return None
+
+
+def document_kind(value: str | None) -> DocumentType | None:
+    """A stored document type as the domain's value."""
+    return DocumentType(value) if value else None

@@ -1,0 +1,101 @@
+"""What a host Flask app uses: XTiger(app, db=…, crm=…, access=…)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+from xtiger.engine.services import NoDispatcher, Services, SystemClock
+from xtiger.mail import FlaskMail
+from xtiger.ports import Clock, CrmPort, MailPort
+from xtiger.settings import Settings, instance_folder
+from xtiger.store.crypto import KeyRing, keys_of
+from xtiger.store.schema import Database
+from xtiger.web import create_blueprint, create_crm_blueprint
+from xtiger.web.access import Access
+from xtiger.xero.client import XeroClient
+
+
+class XTiger:
+    """XTiger inside a Flask app.
+
+    `db` is the host's Flask-SQLAlchemy, `crm` the CrmPort on its models, `access` tells who
+    is signed in and what they may do. Nothing starts here: `serve` and `worker` start threads.
+    """
+
+    services: Services
+    access: Access
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        db: Any = None,
+        crm: CrmPort | None = None,
+        access: Access | None = None,
+        url_prefix: str | None = "/xtiger",
+        small_crm: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._db = db
+        self._crm = crm
+        self._access = access
+        self._prefix = url_prefix
+        self._clock = clock
+        #: The pages of XTiger's own small CRM come along.
+        self.small_crm = small_crm
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Builds the services for an app and mounts the pages. Raises SettingsFault."""
+        if self._db is None or self._crm is None or self._access is None:
+            raise TypeError("XTiger needs db, crm and access.")
+        settings = app.config.get("XTIGER_SETTINGS") or Settings.read(host=app.config)
+        with app.app_context():
+            url = self._db.engine.url
+        clock = self._clock or SystemClock()
+        self.access = self._access
+        self.services = Services(
+            database=Database(url, max_pages=settings.max_pages or None),
+            settings=settings,
+            ring=KeyRing(settings.keys or keys_of(_folder(app) / "keys")),
+            crm=self._crm,
+            xero=XeroClient(
+                login_url=settings.xero_login_url,
+                identity_url=settings.xero_identity_url,
+                api_url=settings.xero_api_url,
+                clock=clock,
+                time_factor=settings.time_factor,
+            ),
+            mail=_mail(app, settings),
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            clock=clock,
+            dispatcher=NoDispatcher(),
+        )
+        watch = getattr(self._crm, "watch", None)
+        if watch is not None:
+            watch(self._db.session, clock.now)
+        app.extensions["xtiger"] = self
+        app.register_blueprint(create_blueprint(), url_prefix=self._prefix)
+        if self.small_crm:
+            app.register_blueprint(create_crm_blueprint(), url_prefix=self._prefix)
+
+
+def _mail(app: Flask, settings: Settings) -> MailPort | None:
+    if settings.mail_server or "mail" in app.extensions:
+        return FlaskMail(app, settings)
+    return None
+
+
+def _folder(app: Flask) -> Path:
+    return instance_folder(app.instance_path)
+
+
+def current_xtiger() -> XTiger:
+    """The XTiger of the current app."""
+    return cast(XTiger, current_app.extensions["xtiger"])

@@ -1,0 +1,89 @@
+"""Sends letters through Flask-Mail, with the time-out that Flask-Mail leaves out."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+from email.errors import MessageError
+from typing import Any
+
+import flask_mail
+from flask import Flask
+
+from xtiger.domain.errors import PermanentError, TransientError
+from xtiger.ports import Letter
+from xtiger.settings import Settings
+
+#: Seconds that connecting, or any one answer of the mail server, may take.
+TIME_OUT = 20
+
+
+class _Connection(flask_mail.Connection):
+    """Flask-Mail's connection, but one that gives up."""
+
+    def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
+        kind = smtplib.SMTP_SSL if self.mail.use_ssl else smtplib.SMTP
+        host = kind(self.mail.server, self.mail.port, timeout=TIME_OUT)
+        host.set_debuglevel(int(self.mail.debug))
+        if self.mail.use_tls:
+            host.starttls()
+        if self.mail.username and self.mail.password:
+            host.login(self.mail.username, self.mail.password)
+        return host
+
+
+class FlaskMail:
+    """A MailPort on the host's Flask-Mail, or on one of our own that touches nobody else's."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._app = app
+        self._sender = settings.mail_sender
+        self._mail: Any = app.extensions.get("mail") or _own(settings)
+
+    def send(self, letter: Letter) -> None:
+        message = flask_mail.Message(
+            subject=letter.subject,
+            recipients=[letter.recipient],
+            body=letter.text,
+            html=letter.html,
+            sender=self._sender,
+            extra_headers={"Auto-Submitted": "auto-generated"},
+        )
+        message.msgId = letter.message_id
+        server = f"{self._mail.server}:{self._mail.port}"
+        try:
+            with self._app.app_context(), _Connection(self._mail) as connection:
+                connection.send(message)
+        except smtplib.SMTPAuthenticationError as refusal:
+            raise TransientError(f"{server} refused it: {refusal.smtp_code} authentication.") from None
+        except smtplib.SMTPRecipientsRefused as refusal:
+            code, said = next(iter(refusal.recipients.values()))
+            text = f"{server} refused {letter.recipient}: {code} {_said(said)}"
+            raise (PermanentError if code >= 500 else TransientError)(text) from refusal
+        except smtplib.SMTPResponseException as refusal:
+            text = f"{server} refused it: {refusal.smtp_code} {_said(refusal.smtp_error)}"
+            raise (PermanentError if refusal.smtp_code >= 550 else TransientError)(text) from refusal
+        except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
+            raise TransientError(
+                f"The mail server {server} can't be reached ({type(failure).__name__})."
+            ) from failure
+        except (flask_mail.BadHeaderError, MessageError, ValueError) as fault:
+            raise PermanentError(f"The mail to {letter.recipient} can't be written: {fault}") from fault
+
+
+def _said(answer: bytes | str) -> str:
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
+
+
+def _own(settings: Settings) -> Any:
+    """Flask-Mail's state object by itself: `init_app` would take the host's place for it."""
+    return flask_mail.Mail().init_mail(
+        {
+            "MAIL_SERVER": settings.mail_server,
+            "MAIL_PORT": settings.mail_port,
+            "MAIL_USE_TLS": settings.mail_tls,
+            "MAIL_USERNAME": settings.mail_username or None,
+            "MAIL_PASSWORD": settings.mail_password or None,
+            "MAIL_DEFAULT_SENDER": settings.mail_sender,
+        }
+    )

@@ -1,0 +1,188 @@
+"""The five edges of the engine: CRM, Xero, mail, dispatcher and clock, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from xtiger.domain.records import Module, ModuleInfo, Record, RecordRef, XeroLink
+from xtiger.domain.resources import Resource, Verb
+
+
+class Clock(Protocol):
+    """Time; everything that waits or dates goes through it."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits."""
+
+
+class CrmPort(Protocol):
+    """A CRM whose records are kept in step."""
+
+    #: Short and stable; part of every marker XTiger leaves in Xero.
+    key: str
+
+    def modules(self) -> Mapping[Module, ModuleInfo]:
+        """The modules this CRM has."""
+
+    def fetch_many(self, refs: Sequence[RecordRef]) -> dict[RecordRef, Record]:
+        """The records as they are now; one that is gone is absent."""
+
+    def scan(self, module: Module, *, after: str | None, limit: int) -> Sequence[Record]:
+        """Records of a module in the order of their ids, those behind `after`."""
+
+    def browse(
+        self,
+        module: Module,
+        *,
+        text: str | None,
+        status: str | None,
+        before: str | None,
+        limit: int,
+    ) -> Sequence[Record]:
+        """Records for a list page, newest first: those below `before` that match."""
+
+    def write_back(self, links: Mapping[RecordRef, XeroLink]) -> None:
+        """Stores ids, numbers and status on the CRM's records; must not echo as a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What Xero's token endpoint gave. `expires_at` is UTC. `email` names who consented."""
+
+    access_token: str = field(repr=False)
+    expires_at: datetime
+    scope: str
+    refresh_token: str | None = field(default=None, repr=False)
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One organisation of a consent, as GET /connections lists it."""
+
+    connection_id: str
+    tenant_id: str
+    name: str
+    auth_event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a call to one organisation needs."""
+
+    access_token: str = field(repr=False)
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """Xero's answer about one element of a batch, in the order of the request.
+
+    `stored` is None where the answer says nothing believable about the element. `faults` are
+    all of Xero's messages, in its own words. `data` is the object as Xero now has it.
+    """
+
+    stored: bool | None
+    xero_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One settled call: the elements, and the bytes as they came."""
+
+    elements: tuple[Element, ...]
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    #: Calls left today and this minute, None where Xero didn't say.
+    day_left: int | None = None
+    minute_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write, exactly as it goes out and as the journal keeps it."""
+
+    resource: Resource
+    verb: Verb
+    body: bytes = field(repr=False)
+    idempotency_key: str
+    count: int
+
+
+class XeroPort(Protocol):
+    """Xero. Every method raises only the four errors of `domain.errors`."""
+
+    def authorise_url(
+        self, *, client_id: str, redirect_uri: str, scopes: str, state: str, verifier: str
+    ) -> str:
+        """The page of Xero where a person gives consent (code flow with state and PKCE)."""
+
+    def exchange(
+        self, *, client_id: str, secret: str, redirect_uri: str, code: str, verifier: str
+    ) -> TokenSet:
+        """Turns a consent's code into tokens."""
+
+    def refresh(self, *, client_id: str, secret: str, refresh_token: str) -> TokenSet:
+        """Rotates the tokens. `AuthorisationError` on invalid_grant: reconnect needed."""
+
+    def tenants(self, access_token: str) -> Sequence[Tenant]:
+        """The organisations of the consent."""
+
+    def disconnect(self, *, access_token: str, connection_id: str) -> None:
+        """Takes one organisation out of the consent."""
+
+    def save_many(self, access: Access, call: Call) -> Answer:
+        """Sends one batch. `UnknownOutcome` if it may have been stored unseen."""
+
+    def read(self, access: Access, path: str) -> Sequence[Mapping[str, Any]]:
+        """All of a small collection: Organisation, Accounts, TaxRates."""
+
+    def find(
+        self, access: Access, resource: Resource, keys: Sequence[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        """The objects that have these natural keys, in as few calls as the URL allows."""
+
+    def changed_since(
+        self, access: Access, resource: Resource, since: datetime
+    ) -> Sequence[Mapping[str, Any]]:
+        """The objects this app made or changed since a moment (UTC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail to one recipient."""
+
+    recipient: str
+    subject: str
+    text: str
+    html: str
+    message_id: str
+
+
+class MailPort(Protocol):
+    """Sends mail. Raises TransientError or PermanentError, each with its sentence."""
+
+    def send(self, letter: Letter) -> None:
+        """Hands one letter to the mail server."""
+
+
+class Dispatcher(Protocol):
+    """Starts work on an organisation somewhere, soon. Losing or doubling a wake is harmless."""
+
+    def wake(self, organisation_id: int) -> None:
+        """Asks that the organisation be drained now."""
+
+
+class Observer(Protocol):
+    """Sees each named step of a drain; tests stop or kill the process there."""
+
+    def __call__(self, step: str) -> None: ...

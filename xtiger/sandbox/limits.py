@@ -1,0 +1,83 @@
+"""Xero's call limits: counted always, enforced when asked to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+#: calls at once per organisation and app (Xero: limits page)
+_AT_ONCE = 5
+_APP_MINUTE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """A refused call; `retry_after` in seconds, sent for minute and day only."""
+
+    problem: str
+    retry_after: int | None
+
+
+class Limits:
+    """Fixed windows per organisation: a minute and a day, both scaled by the time factor."""
+
+    def __init__(
+        self, *, enforced: bool, day: int = 5000, minute: int = 60, time_factor: float = 1.0
+    ) -> None:
+        self.enforced = enforced
+        self._sizes = {"minute": minute, "day": day, "appminute": _APP_MINUTE}
+        self._lengths = {
+            "minute": 60 * time_factor,
+            "day": 86400 * time_factor,
+            "appminute": 60 * time_factor,
+        }
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._running: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def running(self, tenant: str) -> Iterator[Exceeded | None]:
+        """Marks a call as under way; yields the limit it breaks by that, if any."""
+        with self._lock:
+            self._running[tenant] = self._running.get(tenant, 0) + 1
+            many = self._running[tenant] > _AT_ONCE
+        try:
+            yield Exceeded("concurrent", None) if self.enforced and many else None
+        finally:
+            with self._lock:
+                self._running[tenant] -= 1
+
+    def count(self, tenant: str) -> Exceeded | None:
+        """Counts one call, unless it is refused."""
+        now = time.monotonic()
+        keys = [("day", tenant), ("minute", tenant), ("appminute", "")]
+        with self._lock:
+            for key in keys:
+                began, used = self._windows.get(key, (now, 0))
+                ends = began + self._lengths[key[0]]
+                if now >= ends:
+                    self._windows[key] = (now, 0)
+                elif self.enforced and used >= self._sizes[key[0]]:
+                    wait = None if key[0] == "appminute" else max(1, ceil(ends - now))
+                    return Exceeded(key[0], wait)
+            for key in keys:
+                began, used = self._windows.get(key, (now, 0))
+                self._windows[key] = (began, used + 1)
+        return None
+
+    def headers(self, tenant: str) -> dict[str, str]:
+        """What is left, as Xero tells on each answer."""
+        with self._lock:
+            left = {
+                name: max(0, self._sizes[name] - self._windows.get((name, whose), (0, 0))[1])
+                for name, whose in (("day", tenant), ("minute", tenant), ("appminute", ""))
+            }
+        return {
+            "X-DayLimit-Remaining": str(left["day"]),
+            "X-MinLimit-Remaining": str(left["minute"]),
+            "X-AppMinLimit-Remaining": str(left["appminute"]),
+        }

@@ -1,0 +1,291 @@
+"""The sandbox as a process or thread: one HTTP server on the loopback interface."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from flask import Flask
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from xtiger.sandbox import accounting, control, identity, pages
+from xtiger.sandbox.limits import Limits
+from xtiger.sandbox.state import State
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """What the parts of one sandbox share."""
+
+    state: State
+    client_id: str
+    client_secret: str
+    limits: Limits
+    time_factor: float = 1.0
+    auto_consent: bool = False
+    faults: control.Faults = field(default_factory=control.Faults)
+
+
+def create_app(
+    state: State,
+    *,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    time_factor: float = 1.0,
+    auto_consent: bool = False,
+    enforce_limits: bool = False,
+    day_limit: int = 5000,
+) -> Flask:
+    """The WSGI application. `time_factor` scales the memory of idempotency keys, the grace of
+    replaced refresh tokens and the windows of limits; tokens and codes keep their life."""
+    app = Flask(__name__, static_folder="static", static_url_path="/_static")
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
+    sandbox = Sandbox(
+        state=state,
+        client_id=client_id or state.secret("client id", 16).upper(),
+        client_secret=client_secret or state.secret("client secret"),
+        limits=Limits(enforced=enforce_limits, day=day_limit, time_factor=time_factor),
+        time_factor=time_factor,
+        auto_consent=auto_consent,
+    )
+    app.extensions["xero_sandbox"] = sandbox
+    for part in (identity, accounting, control, pages):
+        app.register_blueprint(part.blueprint)
+    app.after_request(pages.guarded)
+    app.wsgi_app = control.Disturbance(app.wsgi_app, sandbox)  # type: ignore[method-assign]
+    return app
+
+
+class _Handler(WSGIRequestHandler):
+    """HTTP/1.1 with keep-alive; headers and body leave in one send.
+
+    Two writes would stall a keep-alive client for 40 ms each time: its delayed ACK waits for the
+    second segment, which waits for the ACK.
+    """
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 120
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.opened(self.connection)
+
+    def finish(self) -> None:
+        self.server.closed(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def run_wsgi(self) -> None:
+        if self.headers.get("Expect", "").lower().strip() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.environ = environ = self.make_environ()
+        self._take_body(environ)
+        answer: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+            answer[:] = [status, headers]
+            return lambda data: None
+
+        try:
+            parts = self.server.app(environ, start_response)
+            body = b"".join(parts)
+            if hasattr(parts, "close"):
+                parts.close()
+        except ConnectionError:
+            self.close_connection = True
+            return
+        except Exception:
+            logger.exception("%s %s", self.command, self.path)
+            answer[:] = ["500 INTERNAL SERVER ERROR", [("Content-Type", "text/html")]]
+            body = b"<html><body><h1>500</h1></body></html>"
+        self._send(answer[0], answer[1], body)
+
+    def _take_body(self, environ: dict[str, Any]) -> None:
+        """Reads the whole body, so that the next request on this connection starts clean."""
+        if environ.get("wsgi.input_terminated"):
+            body = environ["wsgi.input"].read()
+            environ["CONTENT_LENGTH"] = str(len(body))
+        else:
+            try:
+                body = self.rfile.read(max(0, int(environ.get("CONTENT_LENGTH") or 0)))
+            except ValueError:
+                body, self.close_connection = b"", True
+        environ["wsgi.input"] = io.BytesIO(body)
+
+    def _send(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        code = int(status.split(" ", 1)[0])
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+        names = {name.lower() for name, _ in headers}
+        if "content-length" not in names and code not in (204, 304):
+            lines.append(f"Content-Length: {len(body)}")
+        lines.append(f"Date: {formatdate(usegmt=True)}")
+        if self.close_connection:
+            lines.append("Connection: close")
+        if self.command == "HEAD":
+            body = b""
+        self.log_request(code, len(body))
+        self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        if self.server.verbose:
+            sys.stderr.write(f"{self.command} {self.path} {code} {size}\n")
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        logger.warning(message, *args)
+
+
+class _Server(ThreadedWSGIServer):
+    """A thread per connection; knows its open connections so that it can end them."""
+
+    def __init__(self, port: int, app: Flask, *, verbose: bool) -> None:
+        self.verbose = verbose
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        # bound here because the base class ends the process when the port is taken
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(128)
+            super().__init__(
+                "127.0.0.1", listener.getsockname()[1], app, _Handler, fd=listener.fileno()
+            )
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._guard:
+            self._open.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        with self._guard:
+            self._open.discard(connection)
+
+    def end_connections(self) -> None:
+        with self._guard:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class Running:
+    """A sandbox that is listening, in a thread of this process. Also a context manager."""
+
+    def __init__(self, app: Flask, port: int, *, verbose: bool = False) -> None:
+        self.app = app
+        self._sandbox: Sandbox = app.extensions["xero_sandbox"]
+        self._server = _Server(port, app, verbose=verbose)
+        self.port = int(self._server.server_address[1])
+        self.identity_url = self.api_url = f"http://localhost:{self.port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def client_id(self) -> str:
+        return self._sandbox.client_id
+
+    @property
+    def client_secret(self) -> str:
+        return self._sandbox.client_secret
+
+    @property
+    def organisations(self) -> list[dict[str, str]]:
+        """`tenant_id`, `name`, `country`, `currency` of each organisation."""
+        return [
+            {
+                "tenant_id": one.tenant,
+                "name": one.name,
+                "country": str(one.body["CountryCode"]),
+                "currency": one.currency,
+            }
+            for one in self._sandbox.state.organisations()
+        ]
+
+    def described(self) -> dict[str, object]:
+        """What `--json` prints."""
+        return {
+            "identity_url": self.identity_url,
+            "api_url": self.api_url,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "organisations": self.organisations,
+        }
+
+    def stop(self) -> None:
+        """Stops listening, ends open connections and closes the state."""
+        self._sandbox.faults.release()
+        self._server.shutdown()
+        self._server.end_connections()
+        self._server.server_close()
+        self._thread.join(5)
+        with self._sandbox.state.transaction():
+            pass  # waits for a request that is still being stored
+        self._sandbox.state.close()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start(
+    port: int = 0,
+    state: str | Path | None = None,
+    time_factor: float = 1.0,
+    *,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    auto_consent: bool = False,
+    enforce_limits: bool = False,
+    day_limit: int = 5000,
+    verbose: bool = False,
+) -> Running:
+    """Starts a sandbox in a thread; it listens when this returns.
+
+    `port` 0 takes any free one; `state` is the path of its database, None keeps it in memory.
+    Raises OSError if the port is taken.
+    """
+    store = State(state)
+    app = create_app(
+        store,
+        client_id=client_id,
+        client_secret=client_secret,
+        time_factor=time_factor,
+        auto_consent=auto_consent,
+        enforce_limits=enforce_limits,
+        day_limit=day_limit,
+    )
+    try:
+        return Running(app, port, verbose=verbose)
+    except BaseException:
+        store.close()
+        raise
+
+
+def until_told() -> None:
+    """Waits for SIGTERM or SIGINT."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    while not told.wait(0.2):
+        pass

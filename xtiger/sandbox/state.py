@@ -1,0 +1,410 @@
+"""Everything the sandbox remembers, in one SQLite database that is committed before each answer."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from xtiger.sandbox import charts
+from xtiger.sandbox.wire import Json, dumps, loads
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (
+    tenant TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS organisations (
+    position INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE, zone TEXT NOT NULL,
+    rates TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    name TEXT NOT NULL, number TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL,
+    contact TEXT NOT NULL, date TEXT NOT NULL, app TEXT NOT NULL, updated INTEGER NOT NULL,
+    body TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS objects_id ON objects (tenant, kind, id);
+CREATE INDEX IF NOT EXISTS objects_name ON objects (tenant, kind, name);
+CREATE INDEX IF NOT EXISTS objects_number ON objects (tenant, kind, number);
+CREATE INDEX IF NOT EXISTS objects_contact ON objects (tenant, kind, contact);
+CREATE INDEX IF NOT EXISTS objects_updated ON objects (tenant, kind, updated);
+CREATE TABLE IF NOT EXISTS grants (
+    kind TEXT NOT NULL, token TEXT NOT NULL, expires REAL NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (kind, token)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replays (
+    scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, expires REAL NOT NULL,
+    status INTEGER NOT NULL, type TEXT NOT NULL, answer BLOB NOT NULL, elements TEXT NOT NULL,
+    PRIMARY KEY (scope, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS replays_expires ON replays (expires);
+CREATE TABLE IF NOT EXISTS requests (sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    body TEXT NOT NULL);
+"""
+
+
+def fold(value: str) -> str:
+    """The form in which names, codes and numbers are compared: case doesn't count in Xero."""
+    return value.strip().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What an object can be found by; `name` and `number` are kept folded."""
+
+    name: str = ""  #: contact name, item code, invoice number
+    number: str = ""  #: contact number
+    type: str = ""
+    status: str = "ACTIVE"
+    contact: str = ""
+    date: str = ""  #: `YYYY-MM-DD`
+    app: str = ""  #: client id of the app that created it
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object as kept: dates as `YYYY-MM-DD`, numbers as Decimal, `updated` in ms UTC."""
+
+    position: int
+    id: str
+    updated: int
+    status: str
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """A tenant; `rates` maps each subscribed currency to its rate for one unit of the base."""
+
+    tenant: str
+    zone: str
+    rates: dict[str, str]
+    body: Json
+
+    @property
+    def name(self) -> str:
+        return str(self.body["Name"])
+
+    @property
+    def currency(self) -> str:
+        return str(self.body["BaseCurrency"])
+
+    @property
+    def short_code(self) -> str:
+        return str(self.body["ShortCode"])
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The first answer to an Idempotency-Key."""
+
+    fingerprint: str
+    status: int
+    type: str
+    answer: bytes
+    elements: list[Json]
+
+
+class State:
+    """One store for one sandbox; `path` None keeps it in memory.
+
+    All of a request's reads and writes happen inside one `transaction()`, so they are one after
+    another, all or nothing, and on disk (safe against the end of the process) when it returns.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        if path:  # it holds tokens: for its owner only
+            Path(path).touch(mode=0o600)
+        self._db = sqlite3.connect(
+            str(path) if path else ":memory:", check_same_thread=False, isolation_level=None
+        )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA busy_timeout=5000")
+        self._db.create_function("fold", 1, lambda v: fold(str(v)) if v is not None else None)
+        self._db.executescript(_SCHEMA)
+        with self.transaction():
+            if not self.organisations():
+                self._found()
+        self._organisations = {found.tenant: found for found in self.organisations()}
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One at a time; commits at the end, rolls back on any exception. May be nested."""
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            else:
+                self._db.execute("COMMIT")
+            finally:
+                self._depth -= 1
+
+    @contextmanager
+    def attempt(self) -> Iterator[Attempt]:
+        """A part of a transaction that can be taken back by itself with `undo()`."""
+        self._db.execute("SAVEPOINT attempt")
+        attempt = Attempt()
+        yield attempt
+        if attempt.undone:
+            self._db.execute("ROLLBACK TO attempt")
+        self._db.execute("RELEASE attempt")
+
+    # settings, organisations
+
+    def setting(self, name: str) -> str | None:
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, name: str, value: str) -> None:
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def secret(self, name: str, size: int = 24) -> str:
+        """A random value made once per state."""
+        with self.transaction():
+            if (value := self.setting(name)) is None:
+                value = secrets.token_hex(size)
+                self.set(name, value)
+            return value
+
+    def _found(self) -> None:
+        now = int(time.time() * 1000)
+        for country in charts.COUNTRIES:
+            tenant = str(uuid4())
+            body = charts.organisation_body(country) | {
+                "OrganisationID": tenant,
+                "CreatedDateUTC": now,
+            }
+            rates = {country.currency: "1.000000", country.other_currency: country.rate}
+            self._db.execute(
+                "INSERT INTO organisations (tenant, zone, rates, body) VALUES (?, ?, ?, ?)",
+                (tenant, country.zone, dumps(rates).decode(), dumps(body).decode()),
+            )
+            for account in country.accounts:
+                self.save(
+                    tenant,
+                    "account",
+                    identifier := str(uuid4()),
+                    account.body(country.currency) | {"AccountID": identifier},
+                    Keys(name=account.code, status=account.status),
+                )
+            for rate in country.tax_rates:
+                self.save(
+                    tenant,
+                    "taxrate",
+                    str(uuid4()),
+                    rate.body(),
+                    Keys(name=rate.type, status=rate.status),
+                )
+
+    def organisations(self) -> list[Organisation]:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT tenant, zone, rates, body FROM organisations ORDER BY position"
+            ).fetchall()
+        return [Organisation(row[0], row[1], loads(row[2]), loads(row[3])) for row in rows]
+
+    def organisation(self, tenant: str) -> Organisation | None:
+        return self._organisations.get(tenant)
+
+    def change_organisation(self, tenant: str, changes: Json) -> None:
+        """Merges into an organisation's body (a test sets PeriodLockDate this way)."""
+        with self.transaction():
+            body = self._organisations[tenant].body | changes
+            self._db.execute(
+                "UPDATE organisations SET body = ? WHERE tenant = ?", (dumps(body).decode(), tenant)
+            )
+            self._organisations = {found.tenant: found for found in self.organisations()}
+
+    def count_up(self, tenant: str, name: str) -> int:
+        """Adds one to a counter and returns it; the first is 1."""
+        row = self._db.execute(
+            "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT (tenant, name)"
+            " DO UPDATE SET value = value + 1 RETURNING value",
+            (tenant, name),
+        ).fetchone()
+        return int(row[0])
+
+    def counters(self, tenant: str) -> dict[str, int]:
+        with self._lock:
+            return dict(
+                self._db.execute("SELECT name, value FROM counters WHERE tenant = ?", (tenant,))
+            )
+
+    # objects
+
+    def save(
+        self, tenant: str, kind: str, identifier: str, body: Json, keys: Keys, *, touch: bool = True
+    ) -> int:
+        """Inserts or replaces one object; `touch` False leaves its UpdatedDateUTC. Returns it."""
+        now = int(time.time() * 1000)
+        row = self._db.execute(
+            "INSERT INTO objects (tenant, kind, id, name, number, type, status, contact,"  # noqa: S608
+            " date, app,"
+            " updated, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (tenant, kind, id) DO UPDATE SET name = excluded.name,"
+            " number = excluded.number, type = excluded.type, status = excluded.status,"
+            " contact = excluded.contact, date = excluded.date, body = excluded.body,"
+            f" updated = {'excluded' if touch else 'objects'}.updated RETURNING updated",
+            (
+                tenant,
+                kind,
+                identifier,
+                fold(keys.name),
+                fold(keys.number),
+                keys.type,
+                keys.status,
+                keys.contact,
+                keys.date,
+                keys.app,
+                now,
+                dumps(body).decode(),
+            ),
+        ).fetchone()
+        return int(row[0])
+
+    def remove(self, tenant: str, kind: str, identifier: str) -> None:
+        self._db.execute(
+            "DELETE FROM objects WHERE tenant = ? AND kind = ? AND id = ?",
+            (tenant, kind, identifier),
+        )
+
+    def objects(
+        self,
+        tenant: str,
+        kind: str,
+        condition: str = "1",
+        values: Sequence[object] = (),
+        *,
+        order: str = "position",
+        limit: int = -1,
+        offset: int = 0,
+    ) -> list[Stored]:
+        """The matching objects. `condition` and `order` are SQL made by this package alone."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT position, id, updated, status, body FROM objects"  # noqa: S608
+                f" WHERE tenant = ? AND kind = ? AND ({condition})"
+                f" ORDER BY {order} LIMIT ? OFFSET ?",
+                (tenant, kind, *values, limit, offset),
+            ).fetchall()
+        return [Stored(row[0], row[1], row[2], row[3], loads(row[4])) for row in rows]
+
+    def count(
+        self, tenant: str, kind: str, condition: str = "1", values: Sequence[object] = ()
+    ) -> int:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT count(*) FROM objects"  # noqa: S608
+                f" WHERE tenant = ? AND kind = ? AND ({condition})",
+                (tenant, kind, *values),
+            ).fetchone()
+        return int(row[0])
+
+    def get(self, tenant: str, kind: str, identifier: str) -> Stored | None:
+        found = self.objects(tenant, kind, "id = ?", (identifier,), limit=1)
+        return found[0] if found else None
+
+    # tokens and codes
+
+    def grant(self, kind: str, token: str, expires: float, body: Json) -> None:
+        """Keeps a token, code, consent or connection until `expires` (Unix seconds)."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)",
+            (kind, token, expires, dumps(body).decode()),
+        )
+
+    def granted(self, kind: str, token: str) -> tuple[float, Json] | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT expires, body FROM grants WHERE kind = ? AND token = ?", (kind, token)
+            ).fetchone()
+        return None if row is None else (row[0], loads(row[1]))
+
+    def revoke(self, kind: str, token: str) -> None:
+        self._db.execute("DELETE FROM grants WHERE kind = ? AND token = ?", (kind, token))
+
+    def grants(self, kind: str) -> list[tuple[str, float, Json]]:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT token, expires, body FROM grants WHERE kind = ?", (kind,)
+            ).fetchall()
+        return [(row[0], row[1], loads(row[2])) for row in rows]
+
+    def expire(self, kind: str, now: float) -> None:
+        """Lets every grant of a kind end now (a test's wish)."""
+        self._db.execute("UPDATE grants SET expires = ? WHERE kind = ?", (now, kind))
+
+    # idempotency and the log of requests
+
+    def remember(self, scope: str, key: str, expires: float, first: Remembered) -> None:
+        self._db.execute("DELETE FROM replays WHERE expires <= ?", (time.time(),))
+        self._db.execute(
+            "INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                scope,
+                key,
+                first.fingerprint,
+                expires,
+                first.status,
+                first.type,
+                first.answer,
+                dumps(first.elements).decode(),
+            ),
+        )
+
+    def recall(self, scope: str, key: str, now: float) -> Remembered | None:
+        row = self._db.execute(
+            "SELECT fingerprint, status, type, answer, elements FROM replays"
+            " WHERE scope = ? AND key = ? AND expires > ?",
+            (scope, key, now),
+        ).fetchone()
+        return row and Remembered(row[0], row[1], row[2], row[3], loads(row[4]))
+
+    def log(self, entry: Json) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO requests (body) VALUES (?)", (dumps(entry).decode(),)
+        )
+        return int(cursor.lastrowid or 0)
+
+    def logged(self, after: int) -> list[Json]:
+        """Requests in order, each with its `sequence`, those after the given one."""
+        with self._lock:
+            rows: list[Any] = self._db.execute(
+                "SELECT sequence, body FROM requests WHERE sequence > ? ORDER BY sequence", (after,)
+            ).fetchall()
+        return [{"sequence": row[0]} | loads(row[1]) for row in rows]
+
+    def forget_log(self) -> None:
+        with self.transaction():
+            self._db.execute("DELETE FROM requests")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Whether a part of a transaction is to be taken back."""
+
+    undone: bool = False
+
+    def undo(self) -> None:
+        self.undone = True

@@ -1,0 +1,1 @@
+"""Tables, and the SQL that gives the queue its meaning."""

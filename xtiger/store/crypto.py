@@ -1,0 +1,47 @@
+"""The key ring: seals tokens and secrets at rest, opens what any of its keys sealed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from xtiger.domain import exactjson
+from xtiger.domain.errors import PermanentError
+
+
+class KeyRing:
+    """The first key seals; the others only open, until everything is sealed anew."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._ring = MultiFernet([Fernet(key) for key in keys])
+
+    def __repr__(self) -> str:
+        return "KeyRing(…)"
+
+    def seal(self, value: Any) -> bytes:
+        """A JSON-able value as sealed bytes."""
+        return self._ring.encrypt(exactjson.dumps(value))
+
+    def open(self, sealed: bytes) -> Any:
+        """The value. Raises PermanentError where no key of the ring fits."""
+        try:
+            return exactjson.loads(self._ring.decrypt(sealed))
+        except InvalidToken:
+            raise PermanentError(
+                "What is stored can't be opened with the keys in use. Put the old key behind "
+                "the new one in XTIGER_KEYS, or connect again."
+            ) from None
+
+
+def keys_of(file: Path) -> list[str]:
+    """The keys in a file, one a line, newest first; made on first use, readable by us alone."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(Fernet.generate_key().decode() + "\n")
+    return [line for line in file.read_text().split() if line]

@@ -1,0 +1,186 @@
+"""The log and the runs: written once by a drain, read by pages and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from xtiger.domain.queueing import State
+from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run
+
+
+def append(
+    session: Session,
+    item: QueueItem,
+    *,
+    now: datetime,
+    outcome: State,
+    sentence: str,
+    action: str,
+    run_id: int | None,
+    cause: str | None = None,
+    quoted: Sequence[str] = (),
+    xero_id: str | None = None,
+    attempt_id: int | None = None,
+    place: int | None = None,
+    amount: Decimal | None = None,
+    currency: str | None = None,
+    duration_ms: int | None = None,
+) -> LogEntry:
+    """Writes the one entry of one item's step; the only place that does."""
+    entry = LogEntry(
+        at=now,
+        organisation_id=item.organisation_id,
+        run_id=run_id,
+        item_id=item.id,
+        attempt_id=attempt_id,
+        place=place,
+        module=item.module,
+        record_id=item.record_id,
+        label=item.label,
+        xero_id=xero_id,
+        action=action,
+        outcome=outcome.value,
+        cause=cause,
+        sentence=sentence,
+        quoted=list(quoted),
+        amount=amount,
+        currency=currency,
+        duration_ms=duration_ms,
+    )
+    session.add(entry)
+    return entry
+
+
+def ask_run(
+    session: Session, organisation_id: int, *, kind: str, requested_by: str, now: datetime
+) -> Run:
+    """The run that waits or runs for an organisation, or a new one: two clicks make one run."""
+    waiting = session.scalar(
+        select(Run)
+        .where(
+            Run.organisation_id == organisation_id,
+            text("ended_at IS NULL"),
+            Run.started_at.is_(None),
+        )
+        .order_by(Run.id)
+        .limit(1)
+    )
+    if waiting is not None:
+        if kind == "instant" and waiting.kind != "instant":
+            waiting.kind, waiting.requested_by = kind, requested_by
+        return waiting
+    run = Run(
+        organisation_id=organisation_id,
+        kind=kind,
+        requested_by=requested_by,
+        asked_at=now,
+        **dict.fromkeys(("due", "succeeded", "unchanged", "failed", "blocked", "calls"), 0),
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def unended_runs(session: Session, organisation_id: int | None = None) -> list[Run]:
+    """Runs that wait to start, or whose worker stopped, oldest first."""
+    statement = select(Run).where(text("ended_at IS NULL")).order_by(Run.id)
+    if organisation_id is not None:
+        statement = statement.where(Run.organisation_id == organisation_id)
+    return list(session.scalars(statement))
+
+
+def count(session: Session, run_id: int | None, **steps: int) -> None:
+    """Adds to a run's figures."""
+    if run_id is None:
+        return
+    session.execute(
+        update(Run)
+        .where(Run.id == run_id)
+        .values({name: getattr(Run, name) + step for name, step in steps.items()})
+        .execution_options(synchronize_session=False)
+    )
+
+
+def failures_by_cause(session: Session, run_id: int) -> list[tuple[str, str, int]]:
+    """Cause, sentence of one of its entries, and count, most frequent first."""
+    rows = session.execute(
+        select(LogEntry.cause, func.min(LogEntry.sentence), func.count())
+        .where(LogEntry.run_id == run_id, LogEntry.outcome == State.FAILED.value)
+        .group_by(LogEntry.cause)
+        .order_by(func.count().desc(), LogEntry.cause)
+    )
+    return [(str(cause), str(sentence), int(number)) for cause, sentence, number in rows]
+
+
+def entries_of_run(
+    session: Session, run_id: int, *, outcome: State | None = None, limit: int | None = None
+) -> list[LogEntry]:
+    """The entries of a run, oldest first."""
+    statement = select(LogEntry).where(LogEntry.run_id == run_id).order_by(LogEntry.id)
+    if outcome is not None:
+        statement = statement.where(LogEntry.outcome == outcome.value)
+    return list(session.scalars(statement.limit(limit) if limit else statement))
+
+
+def mail_state(mails: Sequence[Mail]) -> str:
+    """What happened to the mails of a run, in one word or two."""
+    if not mails:
+        return "not due"
+    states = {mail.state for mail in mails}
+    if "failed" in states:
+        return "couldn't be sent"
+    return "waiting" if "waiting" in states else "sent"
+
+
+def mails_of_runs(session: Session, run_ids: Sequence[int]) -> dict[int, list[Mail]]:
+    """The mails of some runs."""
+    found: dict[int, list[Mail]] = {}
+    for mail in session.scalars(select(Mail).where(Mail.run_id.in_(run_ids)).order_by(Mail.id)):
+        found.setdefault(mail.run_id or 0, []).append(mail)
+    return found
+
+
+def touch_success(session: Session, organisation_id: int, *, now: datetime) -> None:
+    """Notes that Xero took something, and that nothing holds the organisation any more."""
+    session.execute(
+        update(Organisation)
+        .where(Organisation.id == organisation_id)
+        .values(last_success_at=now, held_until=None, held_why=None, held_times=0)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def waiting_mails(session: Session, *, now: datetime, limit: int = 50) -> list[Mail]:
+    """Mails whose turn it is, oldest first."""
+    return list(
+        session.scalars(
+            select(Mail)
+            .where(
+                text("state = 'waiting'"), (Mail.not_before.is_(None)) | (Mail.not_before <= now)
+            )
+            .order_by(Mail.id)
+            .limit(limit)
+        )
+    )
+
+
+def sums_by_currency(session: Session, run_id: int) -> dict[str, Decimal]:
+    """What the documents of a run added up to, by currency, never summed across."""
+    sums: dict[str, Decimal] = {}
+    rows: Any = session.execute(
+        select(LogEntry.currency, LogEntry.amount).where(
+            LogEntry.run_id == run_id,
+            LogEntry.outcome == State.SUCCEEDED.value,
+            LogEntry.currency.is_not(None),
+        )
+    )
+    for currency, amount in rows:
+        if amount is not None:
+            sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
+    return sums

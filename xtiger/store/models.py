@@ -1,0 +1,457 @@
+"""The core tables: all that XTiger remembers, apart from the CRM's own records."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from xtiger.domain import exactjson
+
+#: One counter for every table: BIGINT on PostgreSQL, SQLite's own rowid.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC moment; SQLite forgets zones, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a zone can't be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            return value.replace(tzinfo=UTC)
+        return value
+
+
+class Exact(TypeDecorator[Any]):
+    """JSON as text with exact decimals: database drivers would make floats of them."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else exactjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else exactjson.loads(value)
+
+
+class Base(DeclarativeBase):
+    """The core's tables, all under the prefix `xtiger_`, beside whatever a host has."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Connection(Base):
+    """One OAuth2 consent: one token set, shared by the organisations it covers."""
+
+    __tablename__ = "xtiger_connection"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    email: Mapped[str | None] = mapped_column(String(255))
+    scope: Mapped[str] = mapped_column(Text, default="")
+    #: The token set, sealed by the key ring; never read outside engine/connect.
+    tokens: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    connected_at: Mapped[datetime] = mapped_column(Moment)
+    #: Why a person must connect again, NULL while the consent works.
+    broken: Mapped[str | None] = mapped_column(Text)
+    broken_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: The refresh lease: one refreshes, the others wait and read again.
+    refresher: Mapped[str | None] = mapped_column(String(80))
+    refresh_fence: Mapped[int] = mapped_column(Integer, default=0)
+    refresh_until: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Organisation(Base):
+    """A Xero tenant, with its lease and what holds it."""
+
+    __tablename__ = "xtiger_organisation"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    connection_id: Mapped[int | None] = mapped_column(ForeignKey("xtiger_connection.id"))
+    tenant_id: Mapped[str] = mapped_column(String(40), unique=True)
+    #: Xero's id of the link between consent and tenant (for disconnecting).
+    link_id: Mapped[str | None] = mapped_column(String(40))
+    name: Mapped[str] = mapped_column(String(255))
+    country: Mapped[str | None] = mapped_column(String(2))
+    currency: Mapped[str | None] = mapped_column(String(3))
+    short_code: Mapped[str | None] = mapped_column(String(20))
+    time_zone: Mapped[str | None] = mapped_column(String(80))
+    #: A person chose it; the others of a consent are only offered.
+    chosen: Mapped[bool] = mapped_column(default=False)
+    live_since: Mapped[datetime | None] = mapped_column(Moment)
+    auto_sync: Mapped[bool] = mapped_column(default=False)
+    paused_at: Mapped[datetime | None] = mapped_column(Moment)
+    paused_by: Mapped[str | None] = mapped_column(String(255))
+    #: A whole-call failure holds the organisation until then, with its sentence.
+    held_until: Mapped[datetime | None] = mapped_column(Moment)
+    held_why: Mapped[str | None] = mapped_column(Text)
+    held_times: Mapped[int] = mapped_column(Integer, default=0)
+    day_left: Mapped[int | None] = mapped_column(Integer)
+    last_success_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: The drain lease (fenced): every write of a drain is guarded by this number.
+    holder: Mapped[str | None] = mapped_column(String(80))
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    lease_until: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Reference(Base):
+    """What was read from Xero of one organisation: organisation, accounts, tax rates."""
+
+    __tablename__ = "xtiger_reference"
+    __table_args__ = (UniqueConstraint("organisation_id", "kind"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    kind: Mapped[str] = mapped_column(String(30))
+    data: Mapped[Any] = mapped_column(Exact)
+    read_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class Profile(Base):
+    """How one module goes to one organisation."""
+
+    __tablename__ = "xtiger_profile"
+    __table_args__ = (UniqueConstraint("organisation_id", "module"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    module: Mapped[str] = mapped_column(String(30))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    rule: Mapped[str] = mapped_column(String(10), default="ticked")
+    statuses: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_from: Mapped[date | None] = mapped_column(Date)
+    route_field: Mapped[str | None] = mapped_column(String(80))
+    route_value: Mapped[str | None] = mapped_column(String(255))
+    target_status: Mapped[str] = mapped_column(String(20), default="AUTHORISED")
+    add_needed: Mapped[bool] = mapped_column(default=True)
+    #: How often scheduled runs take a failed item again by themselves.
+    retries: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class Template(Base):
+    """One version of a mapping template; the newest of its kind is in use."""
+
+    __tablename__ = "xtiger_template"
+    __table_args__ = (UniqueConstraint("organisation_id", "module", "document_type", "version"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    module: Mapped[str] = mapped_column(String(30))
+    #: Empty where the module holds no documents (NULLs would not be unique).
+    document_type: Mapped[str] = mapped_column(String(20), default="")
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    body: Mapped[Any] = mapped_column(Exact)
+    author: Mapped[str] = mapped_column(String(255), default="XTiger")
+    made_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class Flag(Base):
+    """The sync flag of one record, and why it was last left out."""
+
+    __tablename__ = "xtiger_flag"
+    __table_args__ = (UniqueConstraint("module", "record_id"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    module: Mapped[str] = mapped_column(String(30))
+    record_id: Mapped[str] = mapped_column(String(80))
+    allow: Mapped[bool | None] = mapped_column()
+    document_type: Mapped[str] = mapped_column(String(20), default="Invoice")
+    organisation_id: Mapped[int | None] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    changed_by: Mapped[str | None] = mapped_column(String(255))
+    changed_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Selection's last answer, kept so that nobody has to guess.
+    reason: Mapped[str | None] = mapped_column(Text)
+    decided_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class OutboxRow(Base):
+    """A change, captured in the CRM's own transaction."""
+
+    __tablename__ = "xtiger_outbox"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    module: Mapped[str] = mapped_column(String(30))
+    record_id: Mapped[str] = mapped_column(String(80))
+    kind: Mapped[str] = mapped_column(String(10))
+    at: Mapped[datetime] = mapped_column(Moment)
+
+
+class QueueItem(Base):
+    """One record's transfer to one organisation; the id is its position, for ever."""
+
+    __tablename__ = "xtiger_queue"
+    __table_args__ = (
+        Index("uq_xtiger_queue_slot", "organisation_id", "slot", unique=True),
+        Index(
+            "ix_xtiger_queue_due",
+            "organisation_id",
+            "rank",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_xtiger_queue_open",
+            "organisation_id",
+            "state",
+            "id",
+            sqlite_where=text("state IN ('running', 'blocked', 'failed', 'check')"),
+            postgresql_where=text("state IN ('running', 'blocked', 'failed', 'check')"),
+        ),
+        Index(
+            "ix_xtiger_queue_blocked",
+            "blocked_by",
+            sqlite_where=text("state = 'blocked'"),
+            postgresql_where=text("state = 'blocked'"),
+        ),
+        Index("ix_xtiger_queue_record", "module", "record_id", "id"),
+        Index("ix_xtiger_queue_state", "state", "id"),
+        {"sqlite_autoincrement": True},
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    module: Mapped[str] = mapped_column(String(30))
+    record_id: Mapped[str] = mapped_column(String(80))
+    label: Mapped[str] = mapped_column(String(255), default="")
+    resource: Mapped[str] = mapped_column(String(30))
+    rank: Mapped[int] = mapped_column(Integer)
+    action: Mapped[str] = mapped_column(String(10), default="Create")
+    state: Mapped[str] = mapped_column(String(12), default="pending")
+    #: "Module:id" while the item waits, NULL while it is in a call or ended.
+    slot: Mapped[str | None] = mapped_column(String(120))
+    blocked_by: Mapped[int | None] = mapped_column(Key)
+    not_before: Mapped[datetime | None] = mapped_column(Moment)
+    #: How often the item was refused; limits and lost leases don't count.
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    #: How many changes merged into it.
+    changes: Mapped[int] = mapped_column(Integer, default=1)
+    #: A document's need added it; False where selection did.
+    needed: Mapped[bool] = mapped_column(default=False)
+    #: Cause and sentence of the last failure or wait.
+    cause: Mapped[str | None] = mapped_column(String(120))
+    sentence: Mapped[str | None] = mapped_column(Text)
+    run_id: Mapped[int | None] = mapped_column(Key)
+    requested_by: Mapped[str | None] = mapped_column(String(255))
+    added_at: Mapped[datetime] = mapped_column(Moment)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class Run(Base):
+    """One execution for one organisation, with its figures and its mail."""
+
+    __tablename__ = "xtiger_run"
+    __table_args__ = (
+        Index(
+            "ix_xtiger_run_asked",
+            "organisation_id",
+            "id",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    kind: Mapped[str] = mapped_column(String(12))  # instant, scheduled
+    requested_by: Mapped[str] = mapped_column(String(255), default="schedule")
+    asked_at: Mapped[datetime] = mapped_column(Moment)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Items that were due when it began.
+    due: Mapped[int] = mapped_column(Integer, default=0)
+    succeeded: Mapped[int] = mapped_column(Integer, default=0)
+    unchanged: Mapped[int] = mapped_column(Integer, default=0)
+    failed: Mapped[int] = mapped_column(Integer, default=0)
+    blocked: Mapped[int] = mapped_column(Integer, default=0)
+    calls: Mapped[int] = mapped_column(Integer, default=0)
+    #: How it ended, in one sentence.
+    sentence: Mapped[str | None] = mapped_column(Text)
+
+
+class Attempt(Base):
+    """The journal's line for one call: committed before it is sent, closed after."""
+
+    __tablename__ = "xtiger_attempt"
+    __table_args__ = (
+        Index(
+            "ix_xtiger_attempt_open",
+            "organisation_id",
+            "id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    run_id: Mapped[int | None] = mapped_column(Key)
+    fence: Mapped[int] = mapped_column(Integer)
+    resource: Mapped[str] = mapped_column(String(30))
+    verb: Mapped[str] = mapped_column(String(6))
+    idempotency_key: Mapped[str] = mapped_column(String(128), unique=True)
+    #: The exact bytes as sent, compressed by zlib; their hash stays for ever.
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    body_hash: Mapped[str] = mapped_column(String(64))
+    opened_at: Mapped[datetime] = mapped_column(Moment)
+    closed_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: How often the same bytes went out.
+    sends: Mapped[int] = mapped_column(Integer, default=1)
+    status: Mapped[int | None] = mapped_column(Integer)
+    #: Headers of the answer (allow-list) and its body, compressed.
+    answer_headers: Mapped[Any] = mapped_column(Exact, nullable=True)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    #: settled, not sent, refused, found by look-up, not found
+    outcome: Mapped[str | None] = mapped_column(String(20))
+
+
+class AttemptElement(Base):
+    """One element of a call, in the order of its body."""
+
+    __tablename__ = "xtiger_attempt_element"
+    __table_args__ = (UniqueConstraint("attempt_id", "place"), Index(None, "item_id"))
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("xtiger_attempt.id"))
+    place: Mapped[int] = mapped_column(Integer)
+    item_id: Mapped[int] = mapped_column(Key)
+    #: What the answer must equal, and what the log prints of it.
+    meant: Mapped[Any] = mapped_column(Exact)
+    label: Mapped[str] = mapped_column(String(255), default="")
+    record_version: Mapped[str] = mapped_column(String(80), default="")
+    template_id: Mapped[int | None] = mapped_column(Key)
+    amount: Mapped[Decimal | None] = mapped_column(Exact)
+    currency: Mapped[str | None] = mapped_column(String(3))
+
+
+class Binding(Base):
+    """CRM record and Xero object that are the same thing, and what they last agreed on."""
+
+    __tablename__ = "xtiger_binding"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "module", "record_id", name="uq_xtiger_binding_record"),
+        UniqueConstraint("organisation_id", "resource", "xero_id", name="uq_xtiger_binding_xero"),
+        Index(
+            "ix_xtiger_binding_unwritten",
+            "organisation_id",
+            sqlite_where=text("written_back = false"),
+            postgresql_where=text("written_back = false"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    module: Mapped[str] = mapped_column(String(30))
+    record_id: Mapped[str] = mapped_column(String(80))
+    resource: Mapped[str] = mapped_column(String(30))
+    document_type: Mapped[str | None] = mapped_column(String(20))
+    xero_id: Mapped[str] = mapped_column(String(40))
+    number: Mapped[str | None] = mapped_column(String(255))
+    xero_status: Mapped[str | None] = mapped_column(String(20))
+    #: Hash of the payload Xero last agreed to; NULL while it differs from what was meant.
+    agreed_hash: Mapped[str | None] = mapped_column(String(64))
+    agreed: Mapped[Any] = mapped_column(Exact, nullable=True)
+    #: The CRM version that was agreed, to skip what can't have changed.
+    record_version: Mapped[str | None] = mapped_column(String(80))
+    template_id: Mapped[int | None] = mapped_column(Key)
+    #: It went over because a document needed it, without a rule of its own.
+    needed: Mapped[bool] = mapped_column(default=False)
+    #: False until the CRM's record carries Xero's id and number.
+    written_back: Mapped[bool] = mapped_column(default=False)
+    bound_at: Mapped[datetime] = mapped_column(Moment)
+    agreed_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class LogEntry(Base):
+    """What happened to one record in one attempt; written once, never edited."""
+
+    __tablename__ = "xtiger_log"
+    __table_args__ = (
+        Index("ix_xtiger_log_run", "run_id", "id"),
+        Index("ix_xtiger_log_record", "module", "record_id", "id"),
+        Index("ix_xtiger_log_outcome", "outcome", "id"),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    run_id: Mapped[int | None] = mapped_column(Key)
+    item_id: Mapped[int] = mapped_column(Key)
+    attempt_id: Mapped[int | None] = mapped_column(Key)
+    place: Mapped[int | None] = mapped_column(Integer)
+    module: Mapped[str] = mapped_column(String(30))
+    record_id: Mapped[str] = mapped_column(String(80))
+    label: Mapped[str] = mapped_column(String(255), default="")
+    xero_id: Mapped[str | None] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(10))
+    outcome: Mapped[str] = mapped_column(String(12))
+    cause: Mapped[str | None] = mapped_column(String(120))
+    sentence: Mapped[str] = mapped_column(Text, default="")
+    #: Xero's own words, a list.
+    quoted: Mapped[Any] = mapped_column(Exact, nullable=True)
+    amount: Mapped[Decimal | None] = mapped_column(Exact)
+    currency: Mapped[str | None] = mapped_column(String(3))
+    duration_ms: Mapped[int | None] = mapped_column(Integer)
+
+
+class Mail(Base):
+    """One mail to one recipient, kept before it is sent."""
+
+    __tablename__ = "xtiger_mail"
+    __table_args__ = (
+        UniqueConstraint("run_id", "recipient"),
+        Index(
+            "ix_xtiger_mail_waiting",
+            "id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(Key)
+    recipient: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    html: Mapped[str] = mapped_column(Text)
+    message_id: Mapped[str] = mapped_column(String(255))
+    state: Mapped[str] = mapped_column(String(10), default="waiting")  # waiting, sent, failed
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime | None] = mapped_column(Moment)
+    why: Mapped[str | None] = mapped_column(Text)
+    made_at: Mapped[datetime] = mapped_column(Moment)
+    sent_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Setting(Base):
+    """A setting a person made on a page; the environment wins over it."""
+
+    __tablename__ = "xtiger_setting"
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    value: Mapped[Any] = mapped_column(Exact)
+    #: True: `value` is sealed by the key ring.
+    sealed: Mapped[bool] = mapped_column(default=False)
+    changed_by: Mapped[str | None] = mapped_column(String(255))
+    changed_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -1,0 +1,191 @@
+"""What administrators set: organisations, profiles, templates, flags, settings, reference data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from xtiger.domain.records import DocumentType, Module, RecordRef, SyncFlag
+from xtiger.domain.selection import RuleKind, SelectionRule, SyncProfile
+from xtiger.store.crypto import KeyRing
+from xtiger.store.models import (
+    Flag,
+    Organisation,
+    Profile,
+    Reference,
+    Setting,
+    Template,
+)
+
+
+def organisations(session: Session, *, chosen: bool | None = True) -> list[Organisation]:
+    """Organisations in the order they were connected; `chosen` None gives the offered ones too."""
+    statement = select(Organisation).order_by(Organisation.id)
+    if chosen is not None:
+        statement = statement.where(Organisation.chosen.is_(chosen))
+    return list(session.scalars(statement))
+
+
+def profiles(session: Session) -> list[SyncProfile]:
+    """Every profile of the chosen organisations, the oldest organisation's first."""
+    rows = session.execute(
+        select(Profile, Organisation)
+        .join(Organisation, Organisation.id == Profile.organisation_id)
+        .where(Organisation.chosen.is_(True))
+        .order_by(Profile.organisation_id, Profile.id)
+    )
+    return [profile_of(row, organisation.name) for row, organisation in rows]
+
+
+def profile_of(row: Profile, organisation: str) -> SyncProfile:
+    """A profile row as the domain's value."""
+    return SyncProfile(
+        organisation_id=row.organisation_id,
+        organisation=organisation,
+        module=Module(row.module),
+        enabled=row.enabled,
+        rule=SelectionRule(RuleKind(row.rule), frozenset(row.statuses or ()), row.created_from),
+        route_field=row.route_field,
+        route_value=row.route_value,
+        target_status=row.target_status,
+        add_needed=row.add_needed,
+        retries=row.retries,
+    )
+
+
+def flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, Flag]:
+    """The flag rows of these records; most records have none."""
+    by_module: dict[Module, list[str]] = {}
+    for ref in dict.fromkeys(refs):
+        by_module.setdefault(ref.module, []).append(ref.id)
+    found: dict[RecordRef, Flag] = {}
+    for module, ids in by_module.items():
+        for start in range(0, len(ids), 500):
+            for row in session.scalars(
+                select(Flag).where(
+                    Flag.module == module.value, Flag.record_id.in_(ids[start : start + 500])
+                )
+            ):
+                found[RecordRef(module, row.record_id)] = row
+    return found
+
+
+def flag_of(row: Flag | None) -> SyncFlag:
+    """A flag row, or its absence, as the domain's value."""
+    if row is None:
+        return SyncFlag()
+    return SyncFlag(row.allow, DocumentType(row.document_type), row.organisation_id)
+
+
+def set_flag(
+    session: Session,
+    ref: RecordRef,
+    *,
+    now: datetime,
+    who: str,
+    allow: bool | None = None,
+    document_type: DocumentType | None = None,
+    organisation_id: int | None = None,
+) -> Flag:
+    """Changes what is given of a record's flag; the caller writes the outbox in the same session.
+
+    `organisation_id` 0 takes the record's own choice away.
+    """
+    row = flags(session, [ref]).get(ref)
+    if row is None:
+        row = Flag(module=ref.module.value, record_id=ref.id, document_type="Invoice")
+        session.add(row)
+    if allow is not None:
+        row.allow = allow
+    if document_type is not None:
+        row.document_type = document_type.value
+    if organisation_id is not None:
+        row.organisation_id = organisation_id or None
+    row.changed_by, row.changed_at = who, now
+    session.flush()
+    return row
+
+
+def keep_reasons(session: Session, reasons: Mapping[RecordRef, str | None], now: datetime) -> None:
+    """Keeps selection's answer on the records that have one; None: it was selected."""
+    rows = flags(session, reasons)
+    for ref, reason in reasons.items():
+        row = rows.get(ref)
+        if row is None:
+            if reason is None:
+                continue
+            row = Flag(module=ref.module.value, record_id=ref.id, document_type="Invoice")
+            session.add(row)
+        row.reason, row.decided_at = reason, now
+
+
+def template(
+    session: Session, organisation_id: int, module: Module, document_type: DocumentType | None
+) -> Template | None:
+    """The newest version of a mapping template."""
+    return session.scalar(
+        select(Template)
+        .where(
+            Template.organisation_id == organisation_id,
+            Template.module == module.value,
+            Template.document_type == (document_type.value if document_type else ""),
+        )
+        .order_by(Template.version.desc())
+        .limit(1)
+    )
+
+
+def put_reference(
+    session: Session, organisation_id: int, data: Mapping[str, Sequence[Any]], now: datetime
+) -> None:
+    """Replaces what was read from Xero of an organisation, by kind."""
+    session.execute(
+        delete(Reference).where(
+            Reference.organisation_id == organisation_id, Reference.kind.in_(list(data))
+        )
+    )
+    session.add_all(
+        Reference(organisation_id=organisation_id, kind=kind, data=list(rows), read_at=now)
+        for kind, rows in data.items()
+    )
+
+
+def reference(session: Session, organisation_id: int) -> dict[str, Reference]:
+    """What was read from Xero of an organisation, by kind, with its age."""
+    return {
+        row.kind: row
+        for row in session.scalars(
+            select(Reference).where(Reference.organisation_id == organisation_id)
+        )
+    }
+
+
+def setting(session: Session, name: str, ring: KeyRing | None = None) -> Any:
+    """A setting's value, None if never set; a sealed one needs the ring."""
+    row = session.get(Setting, name)
+    if row is None:
+        return None
+    if not row.sealed:
+        return row.value
+    return ring.open(str(row.value).encode()) if ring else None
+
+
+def put_setting(
+    session: Session,
+    name: str,
+    value: Any,
+    *,
+    who: str,
+    now: datetime,
+    ring: KeyRing | None = None,
+) -> None:
+    """Stores a setting; with a ring it is sealed."""
+    row = session.get(Setting, name) or Setting(name=name)
+    row.value = ring.seal(value).decode() if ring else value
+    row.sealed = ring is not None
+    row.changed_by, row.changed_at = who, now
+    session.add(row)

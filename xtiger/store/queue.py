@@ -1,0 +1,392 @@
+"""The queue table is the truth: every way an item may change is a function here.
+
+Its id is the position. `slot` is unique with the organisation while an item waits, so that a
+newer change of the record merges into it; an item in a call gives its slot up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, case, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from xtiger.domain.queueing import OPEN, TRANSITIONS, WAITING, State
+from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
+from xtiger.store.models import QueueItem
+
+_QUIET = {"synchronize_session": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is asked to be transferred: one record to one organisation."""
+
+    organisation_id: int
+    ref: RecordRef
+    label: str = ""
+    action: str = "Create"
+    needed: bool = False
+    requested_by: str | None = None
+
+
+def slot_of(ref: RecordRef) -> str:
+    """The slot of a record."""
+    return str(ref)
+
+
+def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dict[RecordRef, int]:
+    """Adds or merges entries, in their order; answers with each record's position.
+
+    A record that already waits keeps its position. A failed or blocked one waits again from
+    its old place, since its record changed; an unclear (`check`) one stays what it is.
+    """
+    places: dict[RecordRef, int] = {}
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    for entry in entries:
+        resource = RESOURCE_OF[entry.ref.module]
+        statement = make(QueueItem).values(
+            organisation_id=entry.organisation_id,
+            module=entry.ref.module.value,
+            record_id=entry.ref.id,
+            label=entry.label[:255],
+            resource=resource.value,
+            rank=CATALOGUE[resource].rank,
+            action=entry.action,
+            state=State.PENDING.value,
+            slot=slot_of(entry.ref),
+            needed=entry.needed,
+            requested_by=entry.requested_by,
+            tries=0,
+            changes=1,
+            added_at=now,
+            changed_at=now,
+        )
+        again = QueueItem.state.in_([State.FAILED.value, State.BLOCKED.value])
+        upsert = statement.on_conflict_do_update(
+            index_elements=["organisation_id", "slot"],
+            set_={
+                "changes": QueueItem.changes + 1,
+                "changed_at": now,
+                "label": statement.excluded.label,
+                "state": _when(again, State.PENDING.value, QueueItem.state),
+                "not_before": _when(again, None, QueueItem.not_before),
+                "tries": _when(again, 0, QueueItem.tries),
+                # Selection's own choice outlives the need of a document.
+                "needed": and_(QueueItem.needed, statement.excluded.needed),
+            },
+        ).returning(QueueItem.id)
+        places[entry.ref] = session.execute(upsert).scalar_one()
+    return places
+
+
+def _when(condition: object, then: object, otherwise: object) -> object:
+    return case((condition, then), else_=otherwise)  # type: ignore[arg-type]
+
+
+#: The literal WHERE of the partial index: SQLite uses it only if it stands in the query.
+_PENDING = text("state = 'pending'")
+
+
+def mark(session: Session, organisation_id: int) -> int:
+    """The last position of the queue now: what a pass that begins now covers."""
+    return (
+        session.scalar(
+            select(func.max(QueueItem.id)).where(QueueItem.organisation_id == organisation_id)
+        )
+        or 0
+    )
+
+
+def claim(
+    session: Session,
+    organisation_id: int,
+    *,
+    rank: int,
+    up_to: int,
+    after: int,
+    limit: int,
+    now: datetime,
+    run_id: int | None,
+) -> list[QueueItem]:
+    """Claims the oldest due items of a rank behind position `after`: they run and lose their slot.
+
+    From here on a change of the record opens an item of its own, so what is read next is
+    what this item sends.
+    """
+    ids = session.scalars(
+        select(QueueItem.id)
+        .where(
+            QueueItem.organisation_id == organisation_id,
+            _PENDING,
+            QueueItem.rank == rank,
+            QueueItem.id > after,
+            QueueItem.id <= up_to,
+            (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+        )
+        .order_by(QueueItem.id)
+        .limit(limit)
+    ).all()
+    if not ids:
+        return []
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id.in_(ids))
+        .values(
+            state=State.RUNNING.value, slot=None, run_id=run_id, blocked_by=None, not_before=None
+        )
+        .execution_options(**_QUIET)
+    )
+    return list(
+        session.scalars(
+            select(QueueItem)
+            .where(QueueItem.id.in_(ids))
+            .order_by(QueueItem.id)
+            .execution_options(populate_existing=True)
+        )
+    )
+
+
+def due_ranks(session: Session, organisation_id: int, *, up_to: int, now: datetime) -> list[int]:
+    """The ranks that have due items, lowest first."""
+    return list(
+        session.scalars(
+            select(QueueItem.rank)
+            .where(
+                QueueItem.organisation_id == organisation_id,
+                _PENDING,
+                QueueItem.id <= up_to,
+                (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+            )
+            .distinct()
+            .order_by(QueueItem.rank)
+        )
+    )
+
+
+def due_count(session: Session, organisation_id: int, *, now: datetime) -> int:
+    """How many items could go now."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(QueueItem)
+            .where(
+                QueueItem.organisation_id == organisation_id,
+                _PENDING,
+                (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+            )
+        )
+        or 0
+    )
+
+
+def _sources(after: State) -> list[str]:
+    return [before.value for before, then in TRANSITIONS.items() if after in then]
+
+
+def end(session: Session, item_ids: Sequence[int], state: State) -> None:
+    """Ends items (succeeded, unchanged, superseded, cancelled) and releases their children."""
+    if not item_ids:
+        return
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id.in_(item_ids), QueueItem.state.in_(_sources(state)))
+        .values(
+            state=state.value,
+            slot=None,
+            blocked_by=None,
+            not_before=None,
+            cause=None,
+            sentence=None,
+        )
+        .execution_options(**_QUIET)
+    )
+    release_children(session, item_ids)
+
+
+def release_children(session: Session, item_ids: Sequence[int]) -> None:
+    """Lets what waited for these items go on, at its own old places."""
+    session.execute(
+        update(QueueItem)
+        .where(text("state = 'blocked'"), QueueItem.blocked_by.in_(item_ids))
+        .values(state=State.PENDING.value, blocked_by=None, sentence=None, cause=None)
+        .execution_options(**_QUIET)
+    )
+
+
+def park(
+    session: Session,
+    item: QueueItem,
+    state: State,
+    *,
+    cause: str | None,
+    sentence: str,
+    blocked_by: int | None = None,
+    counts: bool = False,
+) -> None:
+    """Puts a running item aside in its old place: failed, check, or blocked by a parent.
+
+    If the record changed while the item was in its call, a second item waits already: this
+    one takes the newest version over, goes back to pending, and the second is superseded.
+    """
+    assert state in WAITING
+    ref = RecordRef(Module(item.module), item.record_id)
+    newer = _supersede(session, item.organisation_id, slot_of(ref), by=item.id)
+    if newer and state is State.FAILED:
+        state, counts = State.PENDING, False
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id == item.id, QueueItem.state.in_(_sources(state)))
+        .values(
+            state=state.value,
+            slot=slot_of(ref),
+            blocked_by=blocked_by if state is State.BLOCKED else None,
+            cause=cause,
+            sentence=sentence,
+            tries=QueueItem.tries + (1 if counts else 0),
+            changes=QueueItem.changes + newer,
+        )
+        .execution_options(**_QUIET)
+    )
+
+
+def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) -> int:
+    """Ends a younger item that holds the slot; answers with the changes it carried."""
+    younger = session.execute(
+        select(QueueItem.id, QueueItem.changes).where(
+            QueueItem.organisation_id == organisation_id,
+            QueueItem.slot == slot,
+            QueueItem.id != by,
+        )
+    ).first()
+    if younger is None:
+        return 0
+    end(session, [younger.id], State.SUPERSEDED)
+    return int(younger.changes)
+
+
+def put_back(session: Session, items: Sequence[QueueItem], *, sentence: str | None = None) -> None:
+    """Returns running items to pending at their places: their call did nothing."""
+    for item in items:
+        park(session, item, State.PENDING, cause=None, sentence=sentence or "")
+
+
+def say(session: Session, item_id: int, sentence: str) -> None:
+    """Leaves a sentence on an item that ended without a call."""
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id == item_id)
+        .values(sentence=sentence)
+        .execution_options(**_QUIET)
+    )
+
+
+def retry(
+    session: Session,
+    item_ids: Sequence[int],
+    *,
+    now: datetime,
+    organisation_id: int | None = None,
+) -> int:
+    """Lets failed items go again at their old places; answers with how many."""
+    statement = update(QueueItem).where(
+        QueueItem.id.in_(item_ids), QueueItem.state == State.FAILED.value
+    )
+    if organisation_id is not None:
+        statement = statement.where(QueueItem.organisation_id == organisation_id)
+    done = session.execute(
+        statement.values(
+            state=State.PENDING.value, not_before=None, changed_at=now
+        ).execution_options(**_QUIET)
+    )
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def cancel(session: Session, item_ids: Sequence[int], *, who: str) -> int:
+    """Takes waiting items out; ones in a call can't be. Answers with how many."""
+    waiting = session.scalars(
+        select(QueueItem.id).where(
+            QueueItem.id.in_(item_ids),
+            QueueItem.state.in_([s.value for s in (State.PENDING, State.BLOCKED, State.FAILED)]),
+        )
+    ).all()
+    end(session, waiting, State.CANCELLED)
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id.in_(waiting))
+        .values(sentence=f"Taken out by {who}.")
+        .execution_options(**_QUIET)
+    )
+    return len(waiting)
+
+
+def open_items(
+    session: Session, organisation_id: int, refs: Iterable[RecordRef]
+) -> dict[RecordRef, QueueItem]:
+    """The oldest open item of each of these records."""
+    wanted = list(refs)
+    found: dict[RecordRef, QueueItem] = {}
+    by_module: dict[Module, list[str]] = {}
+    for ref in wanted:
+        by_module.setdefault(ref.module, []).append(ref.id)
+    for module, ids in by_module.items():
+        for start in range(0, len(ids), 500):
+            rows = session.scalars(
+                select(QueueItem)
+                .where(
+                    QueueItem.module == module.value,
+                    QueueItem.record_id.in_(ids[start : start + 500]),
+                    QueueItem.organisation_id == organisation_id,
+                    QueueItem.state.in_([state.value for state in OPEN]),
+                )
+                .order_by(QueueItem.id)
+            )
+            for row in rows:
+                found.setdefault(RecordRef(module, row.record_id), row)
+    return found
+
+
+def running(session: Session, organisation_id: int) -> list[QueueItem]:
+    """Items that are claimed; outside a drain there should be none without an open attempt."""
+    return list(
+        session.scalars(
+            select(QueueItem)
+            .where(QueueItem.organisation_id == organisation_id, text("state = 'running'"))
+            .order_by(QueueItem.id)
+        )
+    )
+
+
+def by_ids(session: Session, ids: Sequence[int]) -> dict[int, QueueItem]:
+    """Items by position."""
+    return {row.id: row for row in session.scalars(select(QueueItem).where(QueueItem.id.in_(ids)))}
+
+
+def retry_by_schedule(
+    session: Session, organisation_id: int, module: Module, *, most: int, now: datetime
+) -> None:
+    """Takes failed items again that were refused fewer than `most` + 1 times, in their places."""
+    session.execute(
+        update(QueueItem)
+        .where(
+            QueueItem.organisation_id == organisation_id,
+            text("state = 'failed'"),
+            QueueItem.module == module.value,
+            QueueItem.tries <= most,
+        )
+        .values(state=State.PENDING.value, not_before=None, changed_at=now)
+        .execution_options(**_QUIET)
+    )
+
+
+def counts(session: Session, organisation_id: int | None = None) -> Mapping[State, int]:
+    """How many items are in each state."""
+    statement = select(QueueItem.state, func.count()).group_by(QueueItem.state)
+    if organisation_id is not None:
+        statement = statement.where(QueueItem.organisation_id == organisation_id)
+    found = {State(state): count for state, count in session.execute(statement)}
+    return {state: found.get(state, 0) for state in State}

@@ -1,0 +1,126 @@
+"""XTiger's own engine on a database: transactions that begin right, and migrations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from xtiger.domain.errors import PermanentError, TransientError
+
+#: Seconds a writer waits for another one on SQLite.
+BUSY_SECONDS = 30
+#: The most rows one write transaction should touch, so that others get their turn.
+MOST_ROWS = 500
+
+BRANCHES = ("core", "crm", "accounts")
+
+
+class Database:
+    """Sessions on one database. A host's engine and pragmas stay untouched: this is our own."""
+
+    def __init__(self, url: str | URL, *, max_pages: int | None = None) -> None:
+        """`max_pages` bounds a SQLite file (PRAGMA max_page_count); tests use it."""
+        self.url = make_url(url)
+        self.engine = _engine(self.url, max_pages)
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(
+            self.engine.execution_options(xtiger_write=True), expire_on_commit=False
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that only reads; it never waits for a writer."""
+        with _plain_faults(), self._reading() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that writes: committed at the end, rolled back on any error.
+
+        On SQLite it takes the write lock at its beginning, so that it can't fail half-way
+        because somebody else wrote in between.
+        """
+        with _plain_faults(), self._writing.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _plain_faults() -> Iterator[None]:
+    """Turns what the database says into one sentence; nothing above catches SQLAlchemy errors."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig).splitlines()[0] if error.orig else type(error).__name__
+        lowered = said.lower()
+        if "full" in lowered or "no space" in lowered:
+            raise TransientError(
+                "The database is full: nothing was saved, nothing was sent. Make room on its "
+                "disk or raise its limit; XTiger goes on by itself."
+            ) from error
+        if "locked" in lowered or error.connection_invalidated or "connect" in lowered:
+            raise TransientError(
+                f"The database doesn't answer ({said}). XTiger tries again by itself."
+            ) from error
+        if "no such table" in lowered or "does not exist" in lowered:
+            raise PermanentError(
+                "The database lacks XTiger's tables. Run: xtiger migrate"
+            ) from error
+        raise
+
+
+def _engine(url: URL, max_pages: int | None) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # The driver's own BEGIN comes too late (before the first write): we begin ourselves.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        if max_pages:
+            cursor.execute(f"PRAGMA max_page_count={int(max_pages)}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("xtiger_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def is_empty(database: Database) -> bool:
+    """Whether the database holds no table at all."""
+    return not inspect(database.engine).get_table_names()
+
+
+def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None:
+    """Brings the named branches of the schema to their newest version."""
+    with as_file(files("xtiger.migrations")) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        config.set_main_option("path_separator", "os")
+        folders = os.pathsep.join(str(folder / branch) for branch in BRANCHES)
+        config.set_main_option("version_locations", folders)
+        config.attributes["url"] = database.url
+        with database.engine.execution_options(xtiger_write=True).begin() as connection:
+            config.attributes["connection"] = connection
+            for branch in branches:
+                command.upgrade(config, f"{branch}@head")

@@ -1,0 +1,69 @@
+"""The blueprint: XTiger's pages, mounted at `/` alone or at a prefix inside a host."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from flask import Blueprint
+
+from xtiger.web import (
+    access,
+    api_details,
+    assets,
+    crm_forms,
+    dashboard,
+    email_notification,
+    errors,
+    logs,
+    mapping,
+    queue,
+    records,
+    runs,
+    search,
+    ui,
+    what_syncs,
+)
+
+_PAGES = (
+    dashboard,
+    search,
+    records,
+    queue,
+    runs,
+    logs,
+    api_details,
+    what_syncs,
+    mapping,
+    email_notification,
+)
+
+
+def create_blueprint() -> Blueprint:
+    """All pages but the small CRM's forms; every route refuses unless it says what it needs."""
+    blueprint = Blueprint(
+        "xtiger",
+        __name__,
+        template_folder=str(files("xtiger.templates")),
+        static_folder=str(files("xtiger") / "static"),
+        static_url_path="/static/xtiger",
+    )
+    access.guard(blueprint, public=("static", "bootstrap_css", "icons"))
+    assets.put_on(blueprint)
+    errors.put_on(blueprint)
+    blueprint.record_once(lambda state: ui.put_on(state.app.jinja_env))
+    for page in _PAGES:
+        page.routes.put_on(blueprint)
+    return blueprint
+
+
+def create_crm_blueprint() -> Blueprint:
+    """The forms of the small built-in CRM; only the standalone server has them."""
+    blueprint = Blueprint("xtiger_crm", __name__)
+    access.guard(blueprint)
+    blueprint.after_request(assets.secure)
+    errors.put_on(blueprint)
+    crm_forms.routes.put_on(blueprint)
+    return blueprint
+
+
+__all__ = ["create_blueprint", "create_crm_blueprint"]

@@ -1,0 +1,141 @@
+"""How money, moments, ages and days are printed, once for all pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from markupsafe import Markup, escape
+
+from xtiger.domain.selection import plain_day
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """A time zone by its name, UTC where none or no such."""
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def zone_name(zone: tzinfo) -> str:
+    """What people call a zone."""
+    return getattr(zone, "key", None) or "UTC"
+
+
+def money(value: Any, currency: str | None = None) -> str:
+    """NZD 1,150.00; digits beyond the cent are kept, a value that isn't there is a dash."""
+    if value is None or value == "":
+        return "–"
+    number = Decimal(value)
+    places = max(2, -int(number.as_tuple().exponent) if number % 1 else 2)
+    text = f"{number:,.{places}f}"
+    return f"{currency} {text}" if currency else text
+
+
+def quantity(value: Any) -> str:
+    """A plain number without idle zeros: 1.5, 12."""
+    if value is None:
+        return "–"
+    text = f"{Decimal(value):,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def day(value: date | None) -> str:
+    """21 Nov 2026; plain days are never shifted by a zone."""
+    return plain_day(value) if value else "–"
+
+
+def moment(value: datetime | None, zone: tzinfo, now: datetime) -> Markup:
+    """A `<time>`: the hour for today, else day and hour; the title adds UTC."""
+    if value is None:
+        return Markup("–")
+    local, today = value.astimezone(zone), now.astimezone(zone).date()
+    hour = f"{local:%H:%M}"
+    if local.date() == today:
+        text = hour
+    elif local.year == today.year:
+        text = f"{local.day} {local:%b}, {hour}"
+    else:
+        text = f"{plain_day(local.date())}, {hour}"
+    return _time(value, text)
+
+
+def exact(value: datetime | None, zone: tzinfo) -> Markup:
+    """A `<time>` with its seconds, for logs."""
+    if value is None:
+        return Markup("–")
+    local = value.astimezone(zone)
+    return _time(value, f"{plain_day(local.date())}, {local:%H:%M:%S}")
+
+
+def _time(value: datetime, text: str) -> Markup:
+    stamp = value.astimezone(UTC)
+    title = f"{plain_day(stamp.date())}, {stamp:%H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        stamp.isoformat(timespec="seconds"), title, text
+    )
+
+
+def age(value: datetime | None, now: datetime) -> str:
+    """How long ago: 40 s, 6 min, 4 h 53 min, 3 days."""
+    if value is None:
+        return "–"
+    return span(now - value)
+
+
+def span(length: timedelta | float | None) -> str:
+    """A length of time in at most two units."""
+    if length is None:
+        return "–"
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    seconds = max(0, int(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        rest = minutes % 60
+        return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def milliseconds(value: int | None) -> str:
+    """A call's duration."""
+    if value is None:
+        return "–"
+    return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """1 record, 2 records, 1,204 records."""
+    word = singular if number == 1 else plural or f"{singular}s"
+    return f"{number:,} {word}"
+
+
+def short_id(value: str | None) -> Markup:
+    """The first part of a long id; the whole stands in the title and is what Copy takes."""
+    if not value:
+        return Markup("–")
+    text = value if len(value) <= 12 else f"{value[:8]}…"
+    return Markup('<code title="{}">{}</code>').format(value, escape(text))
+
+
+def cell(value: Any) -> str:
+    """Any CRM value as text: days, decimals, yes and no."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, datetime):
+        return f"{plain_day(value.date())}, {value:%H:%M}"
+    if isinstance(value, date):
+        return plain_day(value)
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
+    return str(value)

@@ -1,0 +1,306 @@
+"""What every page carries around its own content: menu, organisations, banner, footer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Protocol, cast
+
+from flask import current_app, g, make_response, render_template, request, url_for
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from xtiger import __version__
+from xtiger.domain.errors import XTigerError
+from xtiger.domain.queueing import State
+from xtiger.engine.services import Services
+from xtiger.store.models import Connection, Organisation, QueueItem, Run
+from xtiger.store.profiles import organisations
+from xtiger.web import formats, lists
+from xtiger.web.access import Access, Person, access, can, who
+from xtiger.web.words import names, say
+
+THEMES = ("auto", "light", "dark")
+#: A run that nobody began within this time has no worker.
+_PATIENCE = timedelta(minutes=2)
+
+
+class Extension(Protocol):
+    """What a host's XTiger object has for the pages."""
+
+    services: Services
+    access: Access
+    small_crm: bool
+
+
+def xt() -> Extension:
+    """The XTiger object of the app that serves this request."""
+    return cast(Extension, current_app.extensions["xtiger"])
+
+
+def now() -> datetime:
+    """The present moment, the same all through one request."""
+    if "xtiger_now" not in g:
+        g.xtiger_now = xt().services.clock.now()
+    return cast(datetime, g.xtiger_now)
+
+
+def zone() -> tzinfo:
+    """The reader's time zone, which the script keeps in a cookie; UTC without it."""
+    return formats.zone_of(request.cookies.get("xtiger_zone"))
+
+
+def theme() -> str:
+    """The chosen appearance."""
+    chosen = request.cookies.get("xtiger_theme", "auto")
+    return chosen if chosen in THEMES else "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """The one worst thing; `ask` names who may press the button where the reader may not."""
+
+    tone: str
+    icon: str
+    sentence: str
+    label: str | None = None
+    url: str | None = None
+    ask: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NavLink:
+    """One link of the menu; `count` is printed behind it."""
+
+    label: str
+    url: str
+    icon: str
+    current: bool
+    count: str | None = None
+    alarm: bool = False
+
+
+@dataclass(slots=True)
+class Frame:
+    """Read once for each page."""
+
+    person: Person
+    organisations: list[Organisation] = field(default_factory=list)
+    #: The one that `?org=` names, None for all.
+    chosen: Organisation | None = None
+    connections: Mapping[int, Connection] = field(default_factory=dict)
+    open_count: int = 0
+    failed_count: int = 0
+    banner: Banner | None = None
+    version: str = __version__
+    zone: str = "UTC"
+    theme: str = "auto"
+    small_crm: bool = False
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The organisations' names by id."""
+        return {each.id: each.name for each in self.organisations}
+
+    def organisation(self, organisation_id: int | None) -> Organisation | None:
+        """A chosen organisation by id."""
+        return next((each for each in self.organisations if each.id == organisation_id), None)
+
+    def broken(self, organisation: Organisation) -> Connection | None:
+        """The connection of an organisation where a person must connect again."""
+        found = self.connections.get(organisation.connection_id or 0)
+        return found if found is not None and found.broken else None
+
+
+def load(session: Session) -> Frame:
+    """The frame of this request; kept, so that a page and its frame read once."""
+    if "xtiger_frame" in g:
+        return cast(Frame, g.xtiger_frame)
+    frame = Frame(
+        who(),
+        organisations=organisations(session),
+        zone=formats.zone_name(zone()),
+        theme=theme(),
+        small_crm="xtiger_crm" in current_app.blueprints,
+    )
+    frame.chosen = frame.organisation(lists.whole("org"))
+    frame.connections = {each.id: each for each in session.scalars(select(Connection))}
+    counted = (State.PENDING, State.RUNNING, State.BLOCKED, State.FAILED, State.CHECK)
+    totals = {
+        state: lists.count(session, select(QueueItem.id).where(QueueItem.state == state.value))
+        for state in counted
+    }
+    frame.open_count = sum(totals.values())
+    frame.failed_count = totals[State.FAILED] + totals[State.CHECK]
+    frame.banner = _banner(session, frame)
+    g.xtiger_frame = frame
+    return frame
+
+
+def waiting(number: int) -> str:
+    """14 records wait, 1 record waits."""
+    count = lists.printed(number)
+    if number > lists.EXACT:
+        return f"{count} records wait"
+    return f"{formats.counted(number, 'record')} {'waits' if number == 1 else 'wait'}"
+
+
+def _banner(session: Session, frame: Frame) -> Banner | None:
+    """The worst that is true: reconnect, worker silent, held, paused, not live."""
+    shown = [frame.chosen] if frame.chosen else frame.organisations
+    for each in shown:
+        broken = frame.broken(each)
+        if broken:
+            sentence = say(
+                "banner.disconnected",
+                organisation=each.name,
+                time=clock_time(broken.broken_at),
+                cause=_ended(broken.broken or ""),
+                waiting=f"{waiting(_open(session, each))} in order",
+            )
+            return _button("failed", "plug", sentence, "Reconnect", "setup", "api_details")
+    silent = session.scalar(
+        select(Run.asked_at)
+        .where(text("ended_at IS NULL"), Run.started_at.is_(None), Run.asked_at < now() - _PATIENCE)
+        .limit(1)
+    )
+    held = next((one for one in shown if one.held_until and one.held_until > now()), None)
+    if silent and held is None and not any(each.paused_at for each in shown):
+        sentence = say(
+            "banner.worker", waiting=waiting(frame.open_count), time=clock_time(silent)
+        )
+        return Banner("paused", "exclamation-triangle", sentence)
+    if held is not None:
+        return Banner("paused", "clock", say("banner.held", why=held.held_why or ""))
+    for each in shown:
+        if each.paused_at:
+            by = f" by {each.paused_by}" if each.paused_by else ""
+            sentence = say(
+                "banner.paused", organisation=each.name, time=clock_time(each.paused_at), by=by
+            )
+            return _button("paused", "pause-circle", sentence, "Open Queue", "queue.read", "queue")
+    for each in shown:
+        if each.live_since is None:
+            sentence = say("banner.not_live", organisation=each.name)
+            return _button(
+                "pending", "info-circle", sentence, "API details", "setup", "api_details"
+            )
+    return None
+
+
+def _button(
+    tone: str, icon: str, sentence: str, label: str, capability: str, endpoint: str
+) -> Banner:
+    if can(capability):
+        return Banner(tone, icon, sentence, label, url_for(f"xtiger.{endpoint}"))
+    helpers = access().administrators()
+    return Banner(tone, icon, sentence, ask=say("ask", names=names(helpers)) if helpers else None)
+
+
+def _open(session: Session, organisation: Organisation) -> int:
+    return lists.count(
+        session,
+        select(QueueItem.id).where(
+            QueueItem.organisation_id == organisation.id,
+            QueueItem.state.in_([State.PENDING.value, State.BLOCKED.value, State.FAILED.value]),
+        ),
+    )
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+
+def clock_time(value: datetime | None) -> str:
+    """A moment inside a sentence, in the reader's zone."""
+    return str(formats.moment(value, zone(), now()).striptags()) if value else "–"
+
+
+def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
+    """The groups of the menu with the links this person may follow."""
+    groups: list[tuple[str, list[tuple[str, str, str, str]]]] = [
+        (
+            "Work",
+            [
+                ("Dashboard", "dashboard", "speedometer2", "overview"),
+                ("Records", "records", "people", "records.read"),
+                ("Queue", "queue", "list-task", "queue.read"),
+                ("Runs", "runs", "play-circle", "queue.read"),
+                ("Logs", "logs", "journal-text", "logs.read"),
+            ],
+        ),
+        (
+            "Set up",
+            [
+                ("API details", "api_details", "key", "setup"),
+                ("What syncs", "what_syncs", "sliders", "setup"),
+                ("Mapping", "mapping", "shuffle", "setup"),
+                ("Email notification", "email_notification", "envelope", "reports"),
+            ],
+        ),
+    ]
+    here = (request.endpoint or "").removeprefix("xtiger.").removeprefix("xtiger_crm.")
+    found = []
+    for title, links in groups:
+        drawn = [
+            NavLink(
+                label,
+                url_for(f"xtiger.{endpoint}"),
+                icon,
+                _section(here) == endpoint,
+                lists.printed(frame.open_count) if endpoint == "queue" else None,
+                endpoint == "queue" and frame.failed_count > 0,
+            )
+            for label, endpoint, icon, capability in links
+            if can(capability)
+        ]
+        if drawn:
+            found.append((title, drawn))
+    return found
+
+
+def _section(endpoint: str) -> str:
+    """The menu entry a page belongs to."""
+    for prefix, entry in (
+        ("record", "records"),
+        ("crm_", "records"),
+        ("queue", "queue"),
+        ("run", "runs"),
+        ("log", "logs"),
+        ("api_", "api_details"),
+        ("what_", "what_syncs"),
+        ("mapping", "mapping"),
+        ("email_", "email_notification"),
+    ):
+        if endpoint.startswith(prefix):
+            return entry
+    return endpoint
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> Any:
+    """A whole page: its values and the frame."""
+    if "xtiger_frame" not in g:
+        with xt().services.database.read() as session:
+            load(session)
+    frame = cast(Frame, g.xtiger_frame)
+    body = render_template(
+        template, frame=frame, menu=menu(frame), as_of=now(), person=frame.person, **values
+    )
+    return make_response(body, status)
+
+
+def plain_page(template: str, *, status: int = 200, **values: Any) -> Any:
+    """A page without menu, for when nobody is signed in or the database is away."""
+    frame = Frame(who_or_nobody(), zone=formats.zone_name(zone()), theme=theme())
+    return make_response(render_template(template, frame=frame, **values), status)
+
+
+def who_or_nobody() -> Person:
+    """Who asks, as far as that can be told now."""
+    from xtiger.web.access import NOBODY
+
+    try:
+        return who()
+    except XTigerError:
+        return NOBODY

@@ -1,0 +1,284 @@
+"""Every sentence that pages say, in one catalogue; templates hold labels only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xtiger.domain.records import Module
+
+#: `{x}` is filled in by `say`.
+WORDS: Mapping[str, str] = {
+    # errors
+    "error.403": "Only {who} can open {page}. Your role is {role}.",
+    "error.403.ask": "Ask {names}.",
+    "error.404": "No page here.",
+    "error.404.record": "This record doesn't exist or you can't see it.",
+    "error.500": "This page broke; your data is safe. Reference {reference}. "
+    "It is in the server's log.",
+    "error.token": "This form belongs to an earlier session, so nothing was done. "
+    "Go back, load the page anew and send it again.",
+    "error.400": "This address or form can't be read, so nothing was done.",
+    "error.busy": "Nothing was changed.",
+    "error.ended": "Your session has ended. Sign in to go on.",
+    # search
+    "search.nothing": "Nothing is called “{q}”. Search by record number, name, e-mail, CRM id "
+    "or Xero id.",
+    "search.empty": "Search by record number, name, e-mail, CRM id or Xero id.",
+    # banner
+    "banner.disconnected": "{organisation} is disconnected since {time}: {cause} "
+    "{waiting} and go by themselves once reconnected.",
+    "banner.worker": "{waiting} since {time}: no worker is running.",
+    "banner.held": "{why}",
+    "banner.paused": "{organisation} is paused since {time}{by}.",
+    "banner.not_live": "Rehearsal: nothing is sent to {organisation} until you go live.",
+    "ask": "Ask {names}.",
+    # dashboard
+    "health.disconnected": "XTiger can't reach {organisation}: its consent ended {time}. {waiting}.",
+    "health.none": "XTiger isn't connected with Xero yet.",
+    "health.not_live": "XTiger isn't live yet: nothing is sent to {organisation} by itself.",
+    "health.held": "{why}",
+    "health.paused": "{organisation} is paused. {waiting}.",
+    "health.need": "{need}; {went} went over today.",
+    "health.sending": "Sending {due}, {done} done.",
+    "health.waiting": "{waiting}; {went} went over today.",
+    "health.well": "Everything selected is in Xero.",
+    "dashboard.chart.empty": "No calls yet. The chart starts with the first run.",
+    "dashboard.nothing": "Nothing needs you.",
+    "dashboard.no_runs": "No run yet. Sync starts the first one.",
+    "dashboard.start": "Connect XTiger with your Xero app, choose the organisations, then go live.",
+    "dashboard.sync.help": "Sends everything due now.",
+    "dashboard.add.help": "Adds what is selected; the schedule sends it.",
+    # records
+    "records.empty": "No {module} in the CRM yet.",
+    "records.no_match": "No {singular} matches these filters.",
+    "records.rule": "Allow Xero Sync isn't used for {module}: the rule is {rule}.",
+    "rule.all": "all records",
+    "rule.ticked": "only ticked",
+    "rule.status": "by status",
+    "records.none_ticked": "Tick at least one record first.",
+    "flag.ticked": "{label} is ticked: it goes to Xero by the rules of What syncs.",
+    "flag.unticked": "{label} is unticked and stays out of Xero.",
+    "flag.unticked.bound": "{label} is unticked. It stays in Xero; later changes aren't sent.",
+    "flag.saved": "Saved for {label}.",
+    "flag.ticked.many": "{count} ticked.",
+    "flag.unticked.many": "{count} unticked. What is in Xero stays there; later changes aren't sent.",
+    "flag.typed.many": "{count} set to {type}.",
+    "type.fixed": "{label} is {article} {type} in Xero; the type can't change.",
+    "type.Invoice": "you are owed",
+    "type.Bill": "you owe",
+    "record.in_xero": "It is in Xero.",
+    "record.no_organisation": "No organisation is connected yet.",
+    "record.no_history": "Nothing has happened to it yet.",
+    "record.sent": "{label} is on its way: see its run.",
+    "record.not_sent": "{label} has nothing to send. The reason stands below.",
+    "record.retried": "{label} goes again in its old place, #{position}.",
+    "record.not_retried": "{label} isn't failed any more. Nothing was done.",
+    "record.chosen_by_rule": "by its rules",
+    # queue
+    "added": "Added {what} to the Queue, {places}.",
+    "added.none": "Nothing to add: nothing more is selected than what is in Xero or in the Queue.",
+    "sync.none": "Nothing to sync: no organisation is connected.",
+    "queue.empty.pending": "Nothing waits. New changes of selected records appear here.",
+    "queue.empty.failed": "Nothing failed.",
+    "queue.empty.blocked": "Nothing waits for another record.",
+    "queue.empty.running": "Nothing is in a call to Xero now.",
+    "queue.empty.check": "Nothing is unclear.",
+    "queue.empty.succeeded": "Nothing has gone over yet.",
+    "queue.empty.unchanged": "Nothing was found unchanged yet.",
+    "queue.empty.superseded": "Nothing was taken over by a newer change.",
+    "queue.empty.cancelled": "Nothing was taken out.",
+    "queue.empty.all": "The Queue is empty. New changes of selected records appear here.",
+    "queue.no_match": "Nothing in the Queue matches these filters.",
+    "queue.tries_again": "Tries again at {time}.",
+    "queue.waits_for": "Waits for #{position} {label}.",
+    "queue.tick_first": "Tick at least one row first.",
+    "queue.retried": "{count}, in the old {places}.",
+    "queue.retried.manual": "Press Sync to send them.",
+    "queue.retried.none": "Nothing was retried: only failed records can be.",
+    "queue.cancelled": "Taken out: {count}. They aren't sent until they change again or are added. "
+    "Nothing changes in Xero.",
+    "queue.cancelled.none": "Nothing was taken out: what is at Xero now can't be.",
+    "queue.cancel.help": "It isn't sent until it changes again or is added. Nothing changes in Xero.",
+    "queue.running.help": "It is at Xero now.",
+    "queue.confirm": "Retry {count}? They go in their old places; about {calls}.",
+    "queue.confirm.cause": "If the cause is still there, retrying fails again.",
+    "queue.moved": "There are now {count}. Nothing was done; look again.",
+    "queue.gone": "Nothing in the Queue fails for this cause any more.",
+    "queue.paused": "{organisation} is paused. Calls under way finish; changes are still captured.",
+    "queue.resumed": "{organisation} goes on, in order.",
+    "queue.no_attempts": "It hasn't been sent yet.",
+    "queue.no_chain": "It waits for nothing, and nothing waits for it.",
+    # runs
+    "runs.empty": "No run yet. Sync on the Dashboard starts the first one.",
+    "run.waiting": "Waits for a worker since {time}.",
+    "run.asked": "The run is on its way.",
+    "run.done": "Finished in {time}: {succeeded} succeeded, {unchanged} unchanged, {failed} failed, "
+    "{blocked} blocked.",
+    "run.progress": "{done} of {due}",
+    "run.nothing": "Nothing was due.",
+    "run.no_entries": "No record has been settled yet.",
+    "run.mailed": "Report mailed to {count}.",
+    "run.mail.waiting": "The report waits to be mailed to {count}.",
+    "run.mail.failed": "The report couldn't be mailed to {recipient}: {why}",
+    # logs
+    "logs.empty": "Nothing has been logged yet.",
+    "logs.no_match": "No entry matches these filters.",
+    "logs.no_call": "No call was made for this step.",
+    "logs.no_payload": "Requests and responses are shown to people who may read them. "
+    "Your role is {role}.",
+    "logs.no_answer": "Xero's answer never came.",
+    "logs.forgotten": "The call's body is no longer kept; its hash is {hash}.",
+    "logs.hidden": "[hidden]",
+    # API details
+    "api.saved": "Saved. Press Connect to give XTiger access.",
+    "api.locked": "Set by {name}.",
+    "api.secret.set": "set, ends {ends}",
+    "api.secret.none": "not set",
+    "api.connect.help": "Xero asks which organisations XTiger may use. Tick all you need, then "
+    "press Allow access.",
+    "api.connect.first": "Save your app's client ID and secret first.",
+    "api.redirect.help": "Copy it into your Xero app, letter by letter.",
+    "api.connected": "Connected. Choose the organisations to sync.",
+    "api.none": "No organisation is connected yet.",
+    "api.offered": "This consent also covers these organisations.",
+    "api.chosen": "{organisation} is ready. Check What syncs, then press Go live.",
+    "api.chosen.none": "Tick at least one organisation.",
+    "api.live": "{organisation} is live: selected records are sent.",
+    "api.live.help": "Go live lets XTiger send selected records by itself and switches "
+    "Auto-sync on.",
+    "api.auto.on": "Auto-sync is on for {organisation}: the schedule and changes send.",
+    "api.auto.off": "Auto-sync is off for {organisation}: only Sync sends.",
+    "api.auto.help": "On: the schedule and changes send. Off: only Sync does.",
+    "api.disconnect.help": "Nothing is deleted in Xero or the CRM. {waiting}. "
+    "Links and logs stay.",
+    "api.disconnected": "{organisation} is disconnected. Nothing was deleted.",
+    "api.refreshed": "Accounts and tax rates of {organisation} were read from Xero.",
+    "api.reference.none": "Accounts and tax rates haven't been read yet.",
+    "api.denied": "You didn't press Allow access. Nothing changed.",
+    # what syncs
+    "what.help": "Which records go, and when they count. Saving never sends.",
+    "what.none": "No organisation is connected yet, so nothing syncs.",
+    "what.saved": "Saved. Nothing was sent; what is selected goes with the next Sync or when it "
+    "changes.",
+    "what.count": "Selects {selected} of {all}.",
+    "what.count.part": "Selects {selected} of the first {all}.",
+    "what.rule.all": "Every record goes.",
+    "what.rule.ticked": "Only records with Allow Xero Sync ticked go.",
+    "what.rule.status": "Records go once they have one of these statuses.",
+    "what.rule.status.none": "This CRM's records of this kind have no status.",
+    "what.rule.status.empty": "Choose at least one status, or another rule.",
+    "what.created.help": "Records created before this day stay out. Empty: any day.",
+    "what.route.help": "Only documents whose field has this value go to {organisation}. "
+    "Empty: it is the default for all others.",
+    "what.route.half": "Give both the field and its value, or leave both empty.",
+    "what.needed.add": "add them by themselves",
+    "what.needed.wait": "wait until somebody adds them",
+    "what.retries.help": "How often scheduled runs take a failed record again by themselves.",
+    "what.changed": "{who} changed this while you edited it. Your entries are below, unsaved; "
+    "compare and save again.",
+    "what.direction": "CRM to Xero",
+    # e-mail notification
+    "mail.help": "These addresses get the mail after each sync, one address a line.",
+    "mail.saved": "Saved: {count} the mail after each sync.",
+    "mail.saved.none": "Saved: nobody gets a mail after a sync.",
+    "mail.nobody": "Nobody gets a mail after a sync yet.",
+    "mail.test.first": "Save an address first, or give one to test.",
+    "mail.own.on": "You get the mail after each sync at {address}.",
+    "mail.own.off": "You don't get the mail after each sync.",
+    "mail.none": "No report yet; the first comes after the next run.",
+    # mapping
+    "mapping.help": "Where each Xero field's value comes from.",
+    "mapping.none": "No mapping template is in use for {module} yet. Choose an organisation first.",
+    # CRM forms
+    "crm.saved": "{label} is saved.",
+    "crm.saved.sync": "{label} is saved and on its way to Xero.",
+    "crm.saved.not_selected": "{label} is saved. It isn't selected for Xero; the reason stands below.",
+    "crm.required": "(required)",
+    "crm.code.help": "Give a part number: Xero needs an item code of up to 30 characters.",
+    "crm.no_contacts": "An invoice needs a contact. Make one first.",
+    "crm.lines.none": "Add at least one line.",
+    "crm.number.taken": "{number} is taken. Choose another number.",
+    "crm.code.taken": "Another product has the part number {code}.",
+    # forms
+    "form.faults": "{count} to correct. Nothing was saved.",
+    "form.required": "Fill in {label}.",
+    "form.number": "{value} isn't a number. Write it like 1150.00.",
+    "form.day": "{value} isn't a day. Write it like 2026-11-21.",
+    "form.long": "{label} takes {most} characters; this has {count}.",
+    "form.choice": "Choose one of the list.",
+    "form.least": "{label} can't be less than {least}.",
+    "form.most": "{label} can't be more than {most}.",
+    "form.currency": "A currency is three letters, such as NZD.",
+    "form.whole": "{value} isn't a whole number.",
+    # lists
+    "list.filters": "Filters",
+    "live.as_of": "As of {time}.",
+    "sign_in.wrong": "E-mail and password don't match.",
+}
+
+
+def say(key: str, **values: object) -> str:
+    """A sentence of the catalogue with its values filled in."""
+    return WORDS[key].format(**values)
+
+
+#: Pages by what people call them, for "Only administrators can open …".
+PAGES: Mapping[str, str] = {
+    "dashboard": "Dashboard",
+    "records": "Records",
+    "record": "Records",
+    "queue": "Queue",
+    "runs": "Runs",
+    "logs": "Logs",
+    "api_details": "API details",
+    "connection": "API details",
+    "mapping": "Mapping",
+    "what_syncs": "What syncs",
+    "email_notification": "Email notification",
+}
+
+#: The roles that have a capability, as the sentence of a refusal names them.
+ALLOWED: Mapping[str, str] = {
+    "flag": "users and administrators",
+    "sync.one": "users and administrators",
+    "crm.edit": "users and administrators",
+    "queue.read": "managers and administrators",
+    "logs.read": "managers and administrators",
+    "reports": "managers and administrators",
+}
+
+#: The columns of each module's list, behind its number or name.
+COLUMNS: Mapping[Module, tuple[str, ...]] = {
+    Module.CONTACTS: ("email", "phone", "city"),
+    Module.PRODUCTS: ("name", "price"),
+    Module.INVOICES: ("contact", "date", "total"),
+}
+
+#: Icons of the modules.
+MODULE_ICONS: Mapping[Module, str] = {
+    Module.CONTACTS: "people",
+    Module.PRODUCTS: "box-seam",
+    Module.INVOICES: "receipt",
+}
+
+
+def article(word: str) -> str:
+    """a Bill, an Invoice."""
+    return "an" if word[:1].lower() in "aeiou" else "a"
+
+
+def names(people: list[str]) -> str:
+    """Up to three names: Ana, Bo or Cy."""
+    few = people[:3]
+    if len(few) < 2:
+        return "".join(few)
+    return f"{', '.join(few[:-1])} or {few[-1]}"
+
+
+def places(first: int | None, last: int | None) -> str:
+    """place #903, or places #903–#914."""
+    if first is None:
+        return ""
+    if last is None or first == last:
+        return f"place #{first}"
+    return f"places #{first}–#{last}"

@@ -1,0 +1,1 @@
+"""Xero's API over HTTP: consent, calls, errors."""
