@@ -21,8 +21,11 @@ def contact(session: Session, name: str = "Ana Lee Ltd", **fields: Any) -> Conta
 
 def product(session: Session, code: str = "W-1", price: str = "100.00", **fields: Any) -> Product:
     row = Product(
-        code=code, name=fields.pop("name", f"Widget {code}"), price=Decimal(price),
-        tax_rate=Decimal(15), **fields,
+        code=code,
+        name=fields.pop("name", f"Widget {code}"),
+        price=Decimal(price),
+        tax_rate=Decimal(15),
+        **fields,
     )
     session.add(row)
     session.flush()

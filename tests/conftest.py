@@ -172,6 +172,3 @@ def sqlite_engine(tmp_path: Path, local_xero: Any) -> Iterator[Engine]:
     yield engine
     engine.close()
     database.close()
-
-
-

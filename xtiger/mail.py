@@ -55,20 +55,23 @@ class FlaskMail:
             with self._app.app_context(), _Connection(self._mail) as connection:
                 connection.send(message)
         except smtplib.SMTPAuthenticationError as refusal:
-            raise TransientError(f"{server} refused it: {refusal.smtp_code} authentication.") from None
+            text = f"{server} refused it: {refusal.smtp_code} authentication."
+            raise TransientError(text) from None
         except smtplib.SMTPRecipientsRefused as refusal:
             code, said = next(iter(refusal.recipients.values()))
             text = f"{server} refused {letter.recipient}: {code} {_said(said)}"
             raise (PermanentError if code >= 500 else TransientError)(text) from refusal
         except smtplib.SMTPResponseException as refusal:
             text = f"{server} refused it: {refusal.smtp_code} {_said(refusal.smtp_error)}"
-            raise (PermanentError if refusal.smtp_code >= 550 else TransientError)(text) from refusal
+            kind = PermanentError if refusal.smtp_code >= 550 else TransientError
+            raise kind(text) from refusal
         except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
             raise TransientError(
                 f"The mail server {server} can't be reached ({type(failure).__name__})."
             ) from failure
         except (flask_mail.BadHeaderError, MessageError, ValueError) as fault:
-            raise PermanentError(f"The mail to {letter.recipient} can't be written: {fault}") from fault
+            text = f"The mail to {letter.recipient} can't be written: {fault}"
+            raise PermanentError(text) from fault
 
 
 def _said(answer: bytes | str) -> str:

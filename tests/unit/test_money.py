@@ -704,6 +704,16 @@ def test_tax_that_follows_from_amounts_never_rounded_is_shared_too() -> None:
     assert (answer.subtotal, answer.total_tax, len(answer.lines)) == (D("60.30"), D("6.03"), 60)
 
 
+def test_half_a_cent_of_tax_inside_a_sum_is_found_though_no_line_s_tax_ends() -> None:
+    """2.79 holds 0.465 at 20 %; a third here and there must not make it 0.4649…"""
+    lines = [line("1", price, "20") for price in ("-0.02", "-2.78", "0.01")]
+    lines.append(line("39", "6", "4.5"))
+    counted = document_totals(lines, amounts=INCLUSIVE)
+    answer = planned(simple_document(tuple(lines), INCLUSIVE, Kind.INVOICE))
+    assert [tax.tax for tax in counted.taxes] == [D("-0.47"), D("10.08")]
+    assert sum(each.tax_amount or 0 for each in answer.lines[:3]) == D("-0.47")
+
+
 def test_many_small_taxes_may_move_a_line_by_two_cents() -> None:
     answer = planned(document(line("1", "1", *["0.5"] * 5), total="1.05", pre_tax="1"))
     assert [each.tax_amount for each in answer.lines] == [D("0.05")]

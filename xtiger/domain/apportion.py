@@ -370,10 +370,10 @@ def _exact_tax(
     document: Document, entries: list[Entry], nets: list[Decimal], rates: Rates
 ) -> Decimal:
     """The unrounded tax on `nets` at the CRM's own rates."""
-    taxes = (
-        tax_of(net, rates[entry.tax_set].crm, amounts=document.amounts)
-        for entry, net in zip(entries, nets, strict=True)
-    )
+    sums: dict[tuple[Tax, ...], Decimal] = {}
+    for entry, net in zip(entries, nets, strict=True):
+        sums[entry.tax_set] = sums.get(entry.tax_set, ZERO) + net
+    taxes = (tax_of(net, rates[of].crm, amounts=document.amounts) for of, net in sums.items())
     return sum(taxes, ZERO)
 
 
@@ -425,14 +425,14 @@ def taxes_of(
             abs(meant - _exact_tax(document, entries, reading, rates)) <= slack
             for reading in readings
         ):
-            taxes = _shared_by_set(document, entries, exact, meant) or apportion(
+            taxes = _shared_by_set(document, entries, nets, rates, meant) or apportion(
                 exact, meant, movable=movable, rounds=2
             )
     return [tax if rate else None for tax, rate in zip(taxes, of_entry, strict=True)]
 
 
 def _shared_by_set(
-    document: Document, entries: list[Entry], exact: list[Decimal], meant: Decimal
+    document: Document, entries: list[Entry], nets: list[Decimal], rates: Rates, meant: Decimal
 ) -> list[Decimal] | None:
     """Taxes that add up for each tax set and to `meant`, or None if there are none such."""
     if document.tax_mode is not TaxMode.GROUP:
@@ -440,16 +440,17 @@ def _shared_by_set(
     members: dict[tuple[Tax, ...], list[int]] = {}
     for place, entry in enumerate(entries):
         members.setdefault(entry.tax_set, []).append(place)
-    sums = {of: cents(sum((exact[p] for p in places), ZERO)) for of, places in members.items()}
-    if sum(sums.values()) != meant:
-        return None
-    taxes = list(exact)
+    taxes = [ZERO] * len(entries)
     for of, places in members.items():
-        inside = [exact[place] for place in places]
-        shared = apportion(inside, sums[of], movable=[bool(tax) for tax in inside], rounds=2)
+        rate = rates[of].tax_type.rate
+        exact = [tax_of(nets[place], rate, amounts=document.amounts) for place in places]
+        # Tax inside an amount is a quotient: tax the sum, a sum of quotients can miss a half.
+        whole = sum((nets[place] for place in places), ZERO)
+        target = cents(tax_of(whole, rate, amounts=document.amounts))
+        shared = apportion(exact, target, movable=[bool(tax) for tax in exact], rounds=2)
         for place, tax in zip(places, shared, strict=True):
             taxes[place] = tax
-    return taxes
+    return taxes if sum(taxes, ZERO) == meant else None
 
 
 class RateTax(NamedTuple):

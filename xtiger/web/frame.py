@@ -18,7 +18,7 @@ from xtiger.engine.services import Services
 from xtiger.store.models import Connection, Organisation, QueueItem, Run
 from xtiger.store.profiles import organisations
 from xtiger.web import formats, lists
-from xtiger.web.access import Access, Person, access, can, who
+from xtiger.web.access import NOBODY, Access, Person, access, can, who
 from xtiger.web.words import names, say
 
 THEMES = ("auto", "light", "dark")
@@ -285,9 +285,21 @@ def page(template: str, *, status: int = 200, **values: Any) -> Any:
             load(session)
     frame = cast(Frame, g.xtiger_frame)
     body = render_template(
-        template, frame=frame, menu=menu(frame), as_of=now(), person=frame.person, **values
+        template,
+        frame=frame,
+        menu=menu(frame),
+        as_of=now(),
+        person=frame.person,
+        sign_out=_sign_out(),
+        **values,
     )
     return make_response(body, status)
+
+
+def _sign_out() -> str | None:
+    """Where to sign out; a host that has its own way needn't say."""
+    leave = getattr(access(), "sign_out_url", None)
+    return leave() if leave else None
 
 
 def plain_page(template: str, *, status: int = 200, **values: Any) -> Any:
@@ -298,8 +310,6 @@ def plain_page(template: str, *, status: int = 200, **values: Any) -> Any:
 
 def who_or_nobody() -> Person:
     """Who asks, as far as that can be told now."""
-    from xtiger.web.access import NOBODY
-
     try:
         return who()
     except XTigerError:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from flask import current_app, g, make_response, render_template, request, url_for
+from flask import g, make_response, render_template, request, url_for
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
+from xtiger import __version__
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
 from xtiger.store.models import Organisation
@@ -81,7 +83,9 @@ class Ui:
                 arguments.pop(name, None)
             else:
                 arguments[name] = [str(value)]
-        endpoint = (request.endpoint or "").removesuffix("_live")
+        if request.endpoint is None:
+            return self.root()
+        endpoint = request.endpoint.removesuffix("_live")
         return url_for(endpoint, **(request.view_args or {}), **arguments)
 
     def live(self) -> str:
@@ -129,8 +133,6 @@ class Ui:
 
 
 def _version() -> str:
-    from xtiger import __version__
-
     return __version__
 
 
@@ -148,11 +150,8 @@ def fragment(template: str, **values: Any) -> Any:
     answer.set_etag(_digest(body.replace(token, "")))
     answer.make_conditional(request)
     answer.headers["Cache-Control"] = "no-cache"
-    current_app.logger.debug("live %s", answer.status_code)
     return answer
 
 
 def _digest(body: str) -> str:
-    import hashlib
-
     return hashlib.sha256(body.encode()).hexdigest()[:32]

@@ -1,0 +1,60 @@
+# One command each: `make demo` shows XTiger, `make test` proves it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := $(shell cat setup.cfg constraints.txt | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.test-$(PINS)
+DEMO_STAMP := $(VENV)/.demo-$(PINS)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check prove format clean
+
+help:
+	@echo "make demo    install, start everything, print where to look (Ctrl-C ends it)"
+	@echo "make test    install and run every test: formats, types, contracts, databases, browser"
+	@echo "make prove   the same suites at their full sizes"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "XTiger needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+
+# Everything is pinned; an unchanged setup.cfg and constraints.txt install nothing again.
+$(STAMP): | $(VENV)/bin/python
+	$(INSTALL) -e '.[test]'
+	@rm -f $(VENV)/.test-* && touch $@
+
+$(DEMO_STAMP): | $(VENV)/bin/python
+	$(INSTALL) -e '.[demo]'
+	@rm -f $(VENV)/.demo-* && touch $@
+
+demo: $(DEMO_STAMP)
+	$(BIN)/xtiger demo $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP) chromium check
+	$(BIN)/pytest
+
+prove: $(STAMP) chromium check
+	XTIGER_PROVE=1 $(BIN)/pytest --timeout=3600
+	$(BIN)/xtiger demo --check
+	$(BIN)/xtiger demo --check --scenario retry-in-order
+	$(BIN)/xtiger demo --check --scenario crash
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The browser tests drive Debian's Chromium; as root it is installed if it is missing.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { \
+		test "$$(id -u)" = 0 || { echo "Install Debian's chromium first: sudo apt-get install chromium"; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info instance

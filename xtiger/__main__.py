@@ -1,0 +1,5 @@
+"""`python -m xtiger`."""
+
+from xtiger.cli import main
+
+main()

@@ -1,0 +1,278 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from xtiger import __version__, telemetry
+from xtiger.app import create_app
+from xtiger.domain.errors import XTigerError
+from xtiger.engine import scheduler
+from xtiger.engine.services import Services
+from xtiger.sandbox.command import command as sandbox_command
+from xtiger.settings import SettingsFault
+from xtiger.store.models import LogEntry, QueueItem
+from xtiger.store.schema import migrate
+
+
+def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Prints what went wrong as one sentence and ends with 1; never a traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except XTigerError as failure:
+            raise click.ClickException(failure.sentence) from None
+        except (SettingsFault, LookupError) as fault:
+            raise click.ClickException(str(fault)) from None
+
+    return guarded
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """XTiger keeps a CRM and Xero in step, through a queue people can see."""
+    telemetry.configure(verbose=bool(os.environ.get("XTIGER_VERBOSE")))
+
+
+main.add_command(sandbox_command)
+
+
+def _services(app: Flask) -> Services:
+    return app.extensions["xtiger"].services  # type: ignore[no-any-return]
+
+
+def _until_told(each_second: Callable[[], None] = lambda: None) -> None:
+    """Waits for Ctrl-C or SIGTERM."""
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: told.append(number))
+    while not told:
+        time.sleep(0.2)
+        each_second()
+
+
+@main.command("migrate")
+@plainly
+def migrate_command() -> None:
+    """Bring the database's tables to this version."""
+    migrate(_services(create_app()).database)
+    click.echo("The database is up to date.")
+
+
+@main.command()
+@click.option("--port", type=int, default=5000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready.")
+@plainly
+def serve(port: int, host: str, as_json: bool) -> None:
+    """Pages, schedule and workers in one process."""
+    from waitress.server import create_server
+
+    app = create_app()
+    services = _services(app)
+    migrate(services.database)
+    embedded = scheduler.Embedded(services)
+    services.dispatcher = embedded
+    try:
+        server = create_server(app, host=host, port=port, threads=8, ident="XTiger")
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} can't be used: {error.strerror}. Name another with --port."
+        ) from None
+    embedded.start()
+    signal.signal(signal.SIGTERM, _leave)
+    ready = {"url": services.settings.public_url}
+    click.echo(json.dumps(ready) if as_json else f"XTiger runs at {ready['url']}")
+    sys.stdout.flush()
+    try:
+        server.run()
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        server.close()
+        embedded.stop()
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def _work(services: Services) -> None:
+    embedded = scheduler.Embedded(services)
+    services.dispatcher = embedded
+    embedded.start()
+    click.echo(f"Worker {services.worker} runs.")
+    _until_told()
+    embedded.stop()
+
+
+@main.command()
+@plainly
+def worker() -> None:
+    """Schedule and workers alone, beside a server elsewhere."""
+    _work(_services(create_app()))
+
+
+@main.command()
+@click.option("--due", is_flag=True, required=True, help="Send what is due once, then exit.")
+@plainly
+def sync(due: bool) -> None:
+    """One pass, for hosts that only have cron."""
+    services = _services(create_app())
+    scheduler.once(services)
+    click.echo("Done.")
+
+
+@main.command("queue")
+@click.option("--state", help="pending, blocked, failed, …")
+@click.option("--limit", default=50, show_default=True)
+@plainly
+def queue_command(state: str | None, limit: int) -> None:
+    """Print the queue, oldest first."""
+    statement = select(QueueItem).order_by(QueueItem.id).limit(limit)
+    if state:
+        statement = statement.where(QueueItem.state == state)
+    with _services(create_app()).database.read() as session:
+        _print(
+            ("Place", "Record", "Action", "State", "Why"),
+            [
+                (f"#{row.id}", f"{row.module} {row.label}", row.action, row.state, row.sentence)
+                for row in session.scalars(statement)
+            ],
+        )
+
+
+@main.command()
+@click.option("--limit", default=50, show_default=True)
+@plainly
+def logs(limit: int) -> None:
+    """Print the newest log entries."""
+    with _services(create_app()).database.read() as session:
+        rows = session.scalars(select(LogEntry).order_by(LogEntry.id.desc()).limit(limit)).all()
+        _print(
+            ("Time (UTC)", "Record", "Xero id", "Action", "Outcome", "Sentence"),
+            [
+                (
+                    f"{row.at:%Y-%m-%d %H:%M:%S}",
+                    f"{row.module} {row.label}",
+                    row.xero_id,
+                    row.action,
+                    row.outcome,
+                    row.sentence,
+                )
+                for row in reversed(rows)
+            ],
+        )
+
+
+def _print(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console().print(table)
+
+
+@main.command("user")
+@click.argument("email")
+@click.option("--name", default="")
+@click.option("--role", type=click.Choice(["user", "manager", "administrator"]), required=True)
+@click.password_option()
+@plainly
+def user_command(email: str, name: str, role: str, password: str) -> None:
+    """Add somebody who may sign in, or change their role and password."""
+    from xtiger.accounts import add_user
+
+    app = create_app()
+    migrate(_services(app).database)
+    add_user(
+        app, app.extensions["sqlalchemy"], email=email, name=name, password=password, role=role
+    )
+    click.echo(f"{email} can sign in as {role}.")
+
+
+@main.command()
+@click.option("--fresh", is_flag=True, help="Start over with new books and passwords.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("instance/demo"),
+    show_default=True,
+)
+@click.option("--port", type=int, help="Port of the pages; default 5050, or any free one.")
+@click.option("--check", is_flag=True, help="Run a scenario without a browser and report.")
+@click.option("--records", type=click.IntRange(10, 100_000), default=500, show_default=True)
+@click.option(
+    "--scenario",
+    type=click.Choice(["main", "retry-in-order", "crash"]),
+    default="main",
+    show_default=True,
+)
+@click.option("--database-url", help="An empty database; default a SQLite file.")
+@plainly
+def demo(
+    fresh: bool,
+    folder: Path,
+    port: int | None,
+    check: bool,
+    records: int,
+    scenario: str,
+    database_url: str | None,
+) -> None:
+    """XTiger, a small CRM, a local Xero and a mail sink, with sample records."""
+    from xtiger.demo import check as checks
+    from xtiger.demo import show
+
+    if check:
+        figures, holds = checks.run(scenario, records=records, database_url=database_url)
+        click.echo(json.dumps(figures))
+        sys.exit(0 if holds else 1)
+    if fresh and folder.exists():
+        if not (folder / "demo.json").exists():
+            raise click.ClickException(f"{folder} isn't a demo's folder; nothing was deleted.")
+        shutil.rmtree(folder)
+    show.run(folder.resolve(), port=port, database_url=database_url, say=click.echo)
+
+
+host = AppGroup("xtiger", help="XTiger inside this app.")
+
+
+@host.command("worker")
+@plainly
+def host_worker() -> None:
+    """Schedule and workers for this app's records."""
+    _work(_services(current_app._get_current_object()))  # type: ignore[attr-defined]
+
+
+@host.command("migrate")
+@plainly
+def host_migrate() -> None:
+    """Bring XTiger's own tables to this version; the host's are left alone."""
+    migrate(_services(current_app._get_current_object()).database, branches=("core",))  # type: ignore[attr-defined]
+    click.echo("XTiger's tables are up to date.")
+
+
+@host.command("sync")
+@plainly
+def host_sync() -> None:
+    """One pass, for hosts that only have cron."""
+    scheduler.once(_services(current_app._get_current_object()))  # type: ignore[attr-defined]
+    click.echo("Done.")

@@ -1,0 +1,99 @@
+"""What views share: flashes, ways back, and engine errors as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import flash, redirect, request, url_for
+from markupsafe import Markup
+
+from xtiger.domain.errors import XTigerError
+from xtiger.domain.records import Module
+from xtiger.web.access import can, who
+from xtiger.web.errors import no_record
+from xtiger.web.words import places, say
+
+
+def done(sentence: str, *, label: str | None = None, url: str | None = None) -> None:
+    """Says on the next page what happened, and where to look."""
+    if label and url:
+        flash(Markup('{} <a href="{}">{}</a>').format(sentence, url, label), "done")
+    else:
+        flash(sentence, "done")
+
+
+def fault(sentence: str) -> None:
+    """Says on the next page why nothing happened."""
+    flash(sentence, "fault")
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Turns the engine's errors into a sentence on the next page."""
+    try:
+        yield
+    except XTigerError as error:
+        fault(error.sentence)
+
+
+def go(endpoint: str, **values: Any) -> Any:
+    """303 to one of our pages: a reload of it does nothing twice."""
+    return redirect(url_for(f"xtiger.{endpoint}", **values), 303)
+
+
+def back(endpoint: str, **values: Any) -> Any:
+    """303 to the page the form stood on, by its hidden `back` field, else to a page of ours."""
+    wanted = request.form.get("back", "")
+    parts = urlsplit(wanted)
+    root = url_for("xtiger.dashboard")
+    ours = not parts.scheme and not parts.netloc and wanted.startswith(root)
+    if ours and not wanted.startswith(("//", "/\\")) and "\\" not in wanted:
+        return redirect(wanted, 303)
+    return go(endpoint, **values)
+
+
+def name() -> str:
+    """Who acts, as logs and queue print it."""
+    person = who()
+    return person.name or person.email
+
+
+def module_of(text: str) -> Module:
+    """The module of an address; others have no page."""
+    for module in Module:
+        if module.value.lower() == text.lower():
+            return module
+    no_record()
+    raise AssertionError
+
+
+def modules_of(text: str) -> list[Module] | None:
+    """The modules that a menu chose; None is all."""
+    return [module_of(text)] if text else None
+
+
+def whole(text: str | None) -> int | None:
+    """A whole number from a form, None where there is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def ticked() -> list[str]:
+    """The ids of the ticked rows, each once."""
+    return list(dict.fromkeys(request.form.getlist("ids")))
+
+
+def say_added(count: int, first: int | None, last: int | None, what: str) -> None:
+    """The flash of Add to Queue."""
+    if not count:
+        done(say("added.none"))
+    elif can("queue.read"):
+        done(
+            say("added", what=what, places=places(first, last)),
+            label="Open Queue",
+            url=url_for("xtiger.queue", state="pending"),
+        )
+    else:
+        done(say("added", what=what, places=places(first, last)))

@@ -1,0 +1,294 @@
+"""Dashboard: is all well, and what needs me, in one sentence; and the two ways to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from flask import redirect, request, url_for
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from xtiger.domain.queueing import State
+from xtiger.domain.records import Module
+from xtiger.engine import intake, scheduler
+from xtiger.store.models import Organisation, QueueItem, Run
+from xtiger.web import formats, lists
+from xtiger.web.access import can, needs
+from xtiger.web.actions import back, done, fault, go, modules_of, name, say_added, spoken, whole
+from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
+from xtiger.web.routes import Routes
+from xtiger.web.ui import fragment
+from xtiger.web.words import say
+
+routes = Routes()
+DAYS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One organisation's vital figures."""
+
+    organisation: Organisation
+    state: str
+    why: str | None
+    queued: int
+    failed: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Records that fail for the same reason."""
+
+    fingerprint: str
+    sentence: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of the chart; heights in its own units, from the ground up."""
+
+    day: date
+    good: int
+    same: int
+    bad: int
+
+
+@routes.get("/")
+@needs("overview")
+def dashboard() -> Any:
+    """The whole page."""
+    with xt().services.database.read() as session:
+        frame = load(session)
+        values = _figures(session, frame)
+    return page("xtiger/dashboard.html", modules=list(Module), **values)
+
+
+@routes.get("/_live")
+@needs("overview")
+def dashboard_live() -> Any:
+    """What changes on its own."""
+    with xt().services.database.read() as session:
+        frame = load(session)
+        values = _figures(session, frame)
+    answer = fragment("xtiger/_dashboard.html", frame=frame, **values)
+    answer.headers["X-Every"] = "1" if values["active"] else "10"
+    return answer
+
+
+@routes.post("/sync")
+@needs("run")
+def sync() -> Any:
+    """Sends everything due of the chosen organisations now."""
+    runs: list[int] = []
+    with spoken():
+        runs = scheduler.sync_now(
+            xt().services,
+            organisation_id=whole(request.form.get("organisation")),
+            modules=modules_of(request.form.get("module", "")),
+            who=name(),
+        )
+        if not runs:
+            fault(say("sync.none"))
+    return go("run", run_id=runs[0]) if runs else back("dashboard")
+
+
+@routes.post("/add-to-queue")
+@needs("run")
+def add_to_queue() -> Any:
+    """Adds what is selected; the schedule sends it."""
+    module = request.form.get("module", "")
+    with spoken():
+        added = intake.add_selected(
+            xt().services,
+            organisation_id=whole(request.form.get("organisation")),
+            modules=modules_of(module),
+            who=name(),
+        )
+        noun = modules_of(module)[0].singular if module else "record"  # type: ignore[index]
+        say_added(added.count, added.first, added.last, formats.counted(added.count, noun))
+    return back("dashboard")
+
+
+@routes.post("/appearance")
+@needs("overview")
+def appearance() -> Any:
+    """Keeps the person's choice of light, dark, or as the system has it."""
+    chosen = request.form.get("theme", "auto")
+    request_next = request.form.get("next", "")
+    root = url_for("xtiger.dashboard")
+    safe = request_next.startswith(root) and not request_next.startswith(("//", "/\\"))
+    answer = redirect(request_next if safe else root, 303)
+    if chosen in THEMES:
+        answer.set_cookie(
+            "xtiger_theme",
+            chosen,
+            max_age=31_536_000,
+            path=root,
+            samesite="Lax",
+            httponly=True,
+            secure=request.is_secure,
+        )
+    return answer
+
+
+def _figures(session: Session, frame: Frame) -> dict[str, Any]:
+    shown = [frame.chosen] if frame.chosen else frame.organisations
+    cards = [_card(session, frame, each) for each in shown]
+    runs = _runs(session, shown)
+    active = next((run for run in runs if run.started_at and not run.ended_at), None)
+    went = _went_today(session, shown)
+    return {
+        "frame": frame,
+        "cards": cards,
+        "sentence": health(frame, cards, active, went),
+        "causes": _causes(session, shown) if can("queue.read") else [],
+        "runs": runs,
+        "active": active,
+        "bars": chart(_days(session, shown), now().astimezone(zone()).date()),
+        "sync_org": frame.chosen,
+    }
+
+
+def _card(session: Session, frame: Frame, each: Organisation) -> Card:
+    def count(*states: State) -> int:
+        return lists.count(
+            session,
+            select(QueueItem.id).where(
+                QueueItem.organisation_id == each.id,
+                QueueItem.state.in_([state.value for state in states]),
+            ),
+        )
+
+    oldest = session.scalar(
+        select(QueueItem.added_at)
+        .where(
+            QueueItem.organisation_id == each.id,
+            QueueItem.state.in_([State.PENDING.value, State.BLOCKED.value]),
+        )
+        .order_by(QueueItem.id)
+        .limit(1)
+    )
+    broken = frame.broken(each)
+    if broken:
+        state, why = "disconnected", broken.broken
+    elif each.paused_at:
+        state, why = "paused", None
+    elif each.held_until and each.held_until > now():
+        state, why = "held", each.held_why
+    elif each.live_since is None:
+        state, why = "not live", None
+    else:
+        state, why = "connected", None
+    return Card(
+        each,
+        state,
+        why,
+        count(State.PENDING, State.RUNNING, State.BLOCKED),
+        count(State.FAILED, State.CHECK),
+        oldest,
+    )
+
+
+def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> str:
+    """The first sentence that is true, worst first."""
+    if not cards:
+        return say("health.none")
+    for card in cards:
+        each = card.organisation
+        broken = frame.broken(each)
+        if broken:
+            return say(
+                "health.disconnected",
+                organisation=each.name,
+                time=clock_time(broken.broken_at),
+                waiting=waiting(card.queued + card.failed),
+            )
+    held = next((card for card in cards if card.state == "held"), None)
+    if held is not None:
+        return say("health.held", why=held.why or "")
+    need = sum(card.failed for card in cards)
+    if need:
+        verb = "needs" if need == 1 else "need"
+        text = f"{formats.counted(need, 'record')} {verb} you"
+        return say("health.need", need=text, went=f"{went:,}")
+    if active is not None:
+        settled = active.succeeded + active.unchanged + active.failed + active.blocked
+        return say(
+            "health.sending", due=formats.counted(active.due, "record"), done=f"{settled:,}"
+        )
+    asleep = next((card for card in cards if card.state == "not live"), None)
+    if asleep is not None:
+        return say("health.not_live", organisation=asleep.organisation.name)
+    queued = sum(card.queued for card in cards)
+    paused = next((card for card in cards if card.state == "paused"), None)
+    if paused is not None:
+        return say(
+            "health.paused", organisation=paused.organisation.name, waiting=waiting(queued)
+        )
+    if queued:
+        return say("health.waiting", waiting=waiting(queued), went=f"{went:,}")
+    return say("health.well")
+
+
+def _runs(session: Session, shown: list[Organisation]) -> list[Run]:
+    ids = [each.id for each in shown]
+    return list(
+        session.scalars(
+            select(Run).where(Run.organisation_id.in_(ids)).order_by(Run.id.desc()).limit(6)
+        )
+    )
+
+
+def _causes(session: Session, shown: list[Organisation]) -> list[Cause]:
+    rows = session.execute(
+        select(QueueItem.cause, func.min(QueueItem.sentence), func.count())
+        .where(
+            QueueItem.organisation_id.in_([each.id for each in shown]),
+            QueueItem.state.in_([State.FAILED.value, State.CHECK.value]),
+        )
+        .group_by(QueueItem.cause)
+        .order_by(func.count().desc())
+        .limit(6)
+    )
+    return [Cause(str(cause or ""), str(text or "–"), number) for cause, text, number in rows]
+
+
+def _went_today(session: Session, shown: list[Organisation]) -> int:
+    start = datetime.combine(now().astimezone(zone()).date(), time(), zone()).astimezone(UTC)
+    total = session.scalar(
+        select(func.sum(Run.succeeded)).where(
+            Run.organisation_id.in_([each.id for each in shown]), Run.asked_at >= start
+        )
+    )
+    return int(total or 0)
+
+
+def _days(session: Session, shown: list[Organisation]) -> dict[date, tuple[int, int, int]]:
+    """Succeeded, unchanged and failed by day, counted from the runs."""
+    since = now() - timedelta(days=DAYS)
+    found: dict[date, tuple[int, int, int]] = {}
+    rows = session.execute(
+        select(Run.asked_at, Run.succeeded, Run.unchanged, Run.failed).where(
+            Run.organisation_id.in_([each.id for each in shown]), Run.asked_at >= since
+        )
+    )
+    for asked, good, same, bad in rows:
+        day = asked.astimezone(zone()).date()
+        before = found.get(day, (0, 0, 0))
+        found[day] = (before[0] + good, before[1] + same, before[2] + bad)
+    return found
+
+
+def chart(days: dict[date, tuple[int, int, int]], today: date) -> list[Bar]:
+    """A bar for each of the last days, empty ones too; nothing at all without any run."""
+    if not any(sum(counts) for counts in days.values()):
+        return []
+    span = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    return [Bar(day, *days.get(day, (0, 0, 0))) for day in span]
+
+
+__all__ = ["Bar", "Card", "chart", "done", "health", "routes"]
