@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from flask import Flask, url_for
@@ -15,7 +14,7 @@ from flask_security import (
     current_user,
     hash_password,
 )
-from sqlalchemy import Column, DateTime, ForeignKey, String, Table, select
+from sqlalchemy import Column, ForeignKey, String, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from xtiger.web.access import ROLES, Person
@@ -40,7 +39,6 @@ class Role(AccountsBase, RoleMixin):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     description: Mapped[str | None] = mapped_column(String(255))
-    update_datetime: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class User(AccountsBase, UserMixin):
@@ -55,8 +53,7 @@ class User(AccountsBase, UserMixin):
     fs_uniquifier: Mapped[str] = mapped_column(
         String(64), unique=True, default=lambda: uuid.uuid4().hex
     )
-    last_login_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    roles: Mapped[list[Role]] = relationship(secondary=roles_users)
+    roles: Mapped[list[Role]] = relationship(secondary=roles_users)  # type: ignore[assignment]
 
 
 class AccountsAccess:
@@ -80,6 +77,9 @@ class AccountsAccess:
 
     def sign_in_url(self, next: str) -> str:
         return url_for("security.login", next=next)
+
+    def sign_out_url(self) -> str:
+        return url_for("security.logout")
 
     def administrators(self) -> list[str]:
         users = self._db.session.scalars(

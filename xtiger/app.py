@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +37,13 @@ def create_app(
     source = dict(os.environ if environment is None else environment)
     settings = Settings.read(source)
     folder = instance_folder(instance or source.get("XTIGER_INSTANCE", "instance"))
-    app = Flask("xtiger", instance_path=str(folder), static_folder=None)
+    app = Flask(
+        "xtiger",
+        instance_path=str(folder),
+        static_folder=None,
+        # Our sign-in page stands before Flask-Security's own of the same name.
+        template_folder=str(files("xtiger.templates")),
+    )
     host = urlsplit(settings.public_url).hostname or "localhost"
     app.config.update(
         XTIGER_SETTINGS=settings,

@@ -5,9 +5,10 @@ Nothing here is special to XTiger: a host hooks its models up in the same way (`
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -124,8 +125,8 @@ class Invoice(CrmBase):
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[str] = mapped_column(String(255), unique=True)
     contact_id: Mapped[int] = mapped_column(ForeignKey("crm_contact.id"), index=True)
-    date: Mapped[date] = mapped_column(Date)
-    due_date: Mapped[date | None] = mapped_column(Date)
+    date: Mapped[dt.date] = mapped_column(Date)
+    due_date: Mapped[dt.date | None] = mapped_column(Date)
     reference: Mapped[str | None] = mapped_column(String(255))
     currency: Mapped[str] = mapped_column(String(3))
     #: exclusive, inclusive or no tax: what line amounts mean.

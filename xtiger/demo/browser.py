@@ -10,61 +10,94 @@ import requests
 
 
 @dataclass(slots=True)
+class Button:
+    """A button: the pair it sends, and where it goes if not where its form goes."""
+
+    pair: tuple[str, str] | None = None
+    action: str | None = None
+
+
+@dataclass(slots=True)
 class Form:
-    """One form of a page: where it goes, what its fields hold, and its buttons by their text."""
+    """One form of a page: where it goes, what its fields hold, its buttons by text and name."""
 
     action: str
     method: str
     fields: list[tuple[str, str]] = field(default_factory=list)
-    buttons: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    buttons: dict[str, Button] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Select:
+    name: str
+    form: Form
+    first: str | None = None
+    chosen: str | None = None
 
 
 class _Forms(HTMLParser):
+    """Reads forms as browsers do, fields elsewhere on the page (form="…") included."""
+
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
-        self._form: Form | None = None
-        self._button: tuple[str, str] | None = None
-        self._select: str | None = None
-        self._text: list[str] | None = None
+        self._by_id: dict[str, Form] = {}
+        self._open: Form | None = None
+        self._button: tuple[Form, Button, str] | None = None
+        self._select: _Select | None = None
+        self._text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._form = Form(given.get("action", ""), given.get("method", "get").lower())
-            self.forms.append(self._form)
-        form = self._form
-        if form is None:
-            return
+            self._open = Form(given.get("action", ""), given.get("method", "get").lower())
+            self.forms.append(self._open)
+            self._by_id[given.get("id", "")] = self._open
+        form = self._by_id.get(given["form"]) if "form" in given else self._open
         name, value = given.get("name", ""), given.get("value", "")
+        if tag == "option" and self._select:
+            self._option(value, "selected" in given)
+        if form is None or "disabled" in given:
+            return
         if tag == "input" and given.get("type") in {"submit", "button"}:
-            form.buttons[value] = (name, value) if name else None
+            form.buttons[value] = Button((name, value) if name else None, given.get("formaction"))
         elif tag == "input" and name:
-            ticked = given.get("type") not in {"checkbox", "radio"} or "checked" in given
-            if ticked:
-                form.fields.append((name, value or ("on" if "checked" in given else "")))
+            if given.get("type") not in {"checkbox", "radio"}:
+                form.fields.append((name, value))
+            elif "checked" in given:
+                form.fields.append((name, value or "on"))
         elif tag == "button":
-            self._button, self._text = (name, value), []
+            button = Button((name, value) if name else None, given.get("formaction"))
+            self._button, self._text = (form, button, given.get("aria-label", "")), []
         elif tag == "textarea" and name:
             form.fields.append((name, ""))
         elif tag == "select":
-            self._select = name
-        elif tag == "option" and "selected" in given and self._select:
-            form.fields.append((self._select, value))
+            self._select = _Select(name, form)
+
+    def _option(self, value: str, selected: bool) -> None:
+        assert self._select is not None
+        if self._select.first is None:
+            self._select.first = value
+        if selected:
+            self._select.chosen = value
 
     def handle_data(self, data: str) -> None:
-        if self._text is not None:
-            self._text.append(data)
+        self._text.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "button" and self._text is not None and self._form is not None:
-            label = " ".join("".join(self._text).split())
-            name, value = self._button or ("", "")
-            self._form.buttons[label] = (name, value) if name else None
-            self._text = None
+        if tag == "button" and self._button:
+            form, button, spoken = self._button
+            form.buttons.setdefault(" ".join("".join(self._text).split()), button)
+            if spoken:
+                form.buttons[spoken] = button
+            self._button = None
         elif tag == "form":
-            self._form = None
-        elif tag == "select":
+            self._open = None
+        elif tag == "select" and self._select:
+            one = self._select
+            value = one.chosen if one.chosen is not None else one.first
+            if value is not None and one.name:
+                one.form.fields.append((one.name, value))
             self._select = None
 
 
@@ -98,9 +131,9 @@ class Browser:
         for name, value in values.items():
             data.extend((name, one) for one in ([value] if isinstance(value, str) else value))
         pressed = form.buttons[button]
-        if pressed:
-            data.append(pressed)
-        url = urljoin(self.url, form.action)
+        if pressed.pair:
+            data.append(pressed.pair)
+        url = urljoin(self.url, pressed.action or form.action)
         answer = self._session.request(
             form.method, url, data=data, timeout=120, allow_redirects=follow
         )

@@ -144,7 +144,7 @@ def main_scenario(instance: Instance, records: int) -> tuple[Figures, bool]:
     wanted = stage.totals(ticked)
     minimum = _least_calls(elements)
     writes, _ = stage.calls()
-    figures = {
+    figures: Figures = {
         "scenario": "main",
         "records": records,
         "ticked": len(ticked),
@@ -288,7 +288,7 @@ def retry_in_order(instance: Instance, records: int) -> tuple[Figures, bool]:
     order = [one.key for one in stage.elements()[before:] if one.ok and one.resource == "Invoices"]
     expected = [f"R-{n}" for n in range(1, 6)] + [f"Y-{n:02}" for n in range(1, 11)]
     books = read_books(instance.xero)
-    figures = {
+    figures: Figures = {
         "scenario": "retry-in-order",
         "blocked_invoices": sum(1 for state in waited if state == "blocked"),
         "others_in_xero": sum(1 for state in others if state == "succeeded"),
@@ -392,7 +392,7 @@ def crash(instance: Instance, records: int) -> tuple[Figures, bool]:
     wanted = stage.totals(ticked)
     present = {one.get("Url") for one in books.invoices}
     elements = stage.elements()
-    figures = {
+    figures: Figures = {
         "scenario": "crash",
         "records": records,
         "ticked": len(ticked),

@@ -48,7 +48,6 @@ __all__ = [
     "UNTAXED",
     "Amounts",
     "Charge",
-    "Difference",
     "Document",
     "DocumentLine",
     "DocumentTotals",
@@ -66,7 +65,6 @@ __all__ = [
     "TaxType",
     "XeroTotals",
     "combined_rate",
-    "differences",
     "document_totals",
     "plan",
     "xero_totals",
@@ -237,8 +235,7 @@ def plan(
     Discount and adjustment lines carry no key: the caller gives them accounts by their kind.
     `withheld_account` and `rounding_account` (Xero's SystemAccount ROUNDING) become keys.
     `pinned` writes every line in form d or d', for a second try after Xero rounded a half
-    cent the other way. The caller puts `note` into the description and compares Xero's
-    answer by `differences`.
+    cent the other way. The caller puts `note` into the description.
     """
     if not all(number.is_finite() and abs(number) < _ABSURD for number in _numbers(document)):
         return _too_large(_ABSURD)
@@ -559,27 +556,3 @@ def _cause(document: Document, lines: list[PlannedLine], off: Decimal) -> str:
         "Open the document in the CRM and save it, so that its totals are counted again; "
         "if they still differ, correct them there."
     )
-
-
-class Difference(NamedTuple):
-    """One total that isn't what was meant; reads as "Total differs by 0.01: …"."""
-
-    field: str
-    meant: Decimal
-    found: Decimal
-
-    def __str__(self) -> str:
-        off = self.found - self.meant
-        return f"{self.field} differs by {off}: {self.meant} was meant, Xero has {self.found}"
-
-
-def differences(
-    meant: MoneyPlan, *, subtotal: Decimal, total_tax: Decimal, total: Decimal
-) -> tuple[Difference, ...]:
-    """What of SubTotal, TotalTax and Total, as read back from Xero, isn't as planned."""
-    pairs = (
-        Difference("Total", meant.total, total),
-        Difference("SubTotal", meant.subtotal, subtotal),
-        Difference("TotalTax", meant.total_tax, total_tax),
-    )
-    return tuple(pair for pair in pairs if pair.meant != pair.found)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.errors import (
@@ -81,7 +83,11 @@ def save_app(services: Services, *, client_id: str, secret: str | None, who: str
             )
         # A consent that broke over a wrong secret gets another chance with the new one.
         session.execute(update(Connection).values(broken=None, broken_at=None))
-        session.execute(update(Organisation).values(held_until=None, held_why=None))
+        for row in profiles.organisations(session):
+            if row.held_why:
+                row.held_until = row.held_why = None
+                row.held_times = 0
+                _carry_on(session, row, "new app details", now)
 
 
 def _app(services: Services, *, required: bool = True) -> tuple[str, str]:
@@ -166,8 +172,7 @@ def _keep(services: Services, tokens: TokenSet) -> list[Organisation]:
             covered.append(row)
         session.flush()
         for row in covered:
-            if row.chosen and row.live_since:
-                logs.ask_run(session, row.id, kind="scheduled", requested_by="reconnected", now=now)
+            _carry_on(session, row, "reconnected", now)
     for row in covered:
         services.dispatcher.wake(row.id)
     return covered
@@ -208,10 +213,10 @@ def choose(services: Services, tenant_ids: Sequence[str], *, who: str) -> list[O
         return [row for row in profiles.organisations(session) if row.tenant_id in tenant_ids]
 
 
-def _default_profiles(services: Services, session: Any, row: Organisation, now: datetime) -> None:
-    present = set(
-        session.scalars(select(Profile.module).where(Profile.organisation_id == row.id))
-    )
+def _default_profiles(
+    services: Services, session: Session, row: Organisation, now: datetime
+) -> None:
+    present = set(session.scalars(select(Profile.module).where(Profile.organisation_id == row.id)))
     others = [each for each in profiles.profiles(session) if each.organisation_id != row.id]
     currencies = {other.currency for other in profiles.organisations(session) if other.id != row.id}
     for module in services.crm.modules():
@@ -286,11 +291,14 @@ def resume(services: Services, organisation_id: int) -> None:
         row = session.get_one(Organisation, organisation_id)
         row.paused_at = row.paused_by = None
         row.held_until = row.held_why = None
-        if row.live_since:
-            logs.ask_run(
-                session, organisation_id, kind="scheduled", requested_by="resumed", now=now
-            )
+        _carry_on(session, row, "resumed", now)
     services.dispatcher.wake(organisation_id)
+
+
+def _carry_on(session: Session, row: Organisation, why: str, now: datetime) -> None:
+    """Asks for a run of what waits, unless one that was stopped goes on by itself."""
+    if row.chosen and row.live_since and not logs.unended_runs(session, row.id):
+        logs.ask_run(session, row.id, kind="scheduled", requested_by=why, now=now)
 
 
 def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
@@ -299,8 +307,10 @@ def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
         row = session.get_one(Organisation, organisation_id)
         connection_id, link_id = row.connection_id, row.link_id
     if connection_id and link_id:
-        token = _token(services, connection_id)
-        services.xero.disconnect(access_token=token, connection_id=link_id)
+        # A consent that is gone already has nothing left to disconnect.
+        with suppress(AuthorisationError):
+            token = _token(services, connection_id)
+            services.xero.disconnect(access_token=token, connection_id=link_id)
     with services.database.write() as session:
         row = session.get_one(Organisation, organisation_id)
         row.chosen = row.auto_sync = False
@@ -334,11 +344,33 @@ def refresh_reference(services: Services, organisation_id: int) -> None:
         kept.time_zone = facts.get("Timezone")
 
 
-def call(services: Services, lease: Lease, send: Callable[[Access], T]) -> T:
-    """Makes one call of a drain with a fresh token; once more if the token had just ended."""
+def call(
+    services: Services,
+    lease: Lease,
+    send: Callable[[Access], T],
+    *,
+    renewed: datetime | None = None,
+) -> T:
+    """Makes one call of a drain with a fresh token; once more if the token had just ended.
+
+    `renewed` is when the lease was last put off: a call that the lease might not outlive isn't
+    started (TransientError), since the next holder could be looking for it already.
+    """
     with services.database.read() as session:
         row = session.get_one(Organisation, lease.organisation_id)
-    return _with_access(services, row, send)
+    patience = services.patience
+
+    def in_time(access: Access) -> T:
+        now = services.clock.now()
+        if renewed and (now - renewed).total_seconds() > patience.lease - patience.call:
+            raise TransientError(
+                "Getting ready for a call took too long; XTiger begins it again by itself.",
+                retry_after=0,
+                counts=False,
+            )
+        return send(access)
+
+    return _with_access(services, row, in_time)
 
 
 def _with_access(services: Services, row: Organisation, send: Callable[[Access], T]) -> T:
@@ -356,6 +388,16 @@ def _with_access(services: Services, row: Organisation, send: Callable[[Access],
 
 
 def _token(services: Services, connection_id: int, *, not_this: str | None = None) -> str:
+    """A good access token; whatever keeps it from us is a matter of the consent, not of a call."""
+    try:
+        return _good_token(services, connection_id, not_this)
+    except PermanentError as refusal:
+        raise AuthorisationError(refusal.sentence) from refusal
+    except LeaseLost as lost:
+        raise TransientError("The connection was renewed elsewhere.", counts=False) from lost
+
+
+def _good_token(services: Services, connection_id: int, not_this: str | None) -> str:
     """A good access token of a consent, refreshed if it ends soon or was just refused.
 
     1. A stored token that is good for a while is used.
@@ -385,7 +427,10 @@ def _token(services: Services, connection_id: int, *, not_this: str | None = Non
         if fence is None:
             services.clock.sleep(0.2)
             continue
-        return _refresh(services, connection_id, fence, not_this)
+        try:
+            return _refresh(services, connection_id, fence, not_this)
+        finally:
+            _free(services, connection_id, fence)
     raise TransientError("The connection to Xero is being renewed elsewhere; XTiger goes on then.")
 
 
@@ -397,8 +442,7 @@ def _refresh(services: Services, connection_id: int, fence: int, not_this: str |
     stored = services.ring.open(row.tokens or b"")
     ends = row.expires_at or services.clock.now()
     if stored["access"] != not_this and ends - timedelta(seconds=EARLY) > services.clock.now():
-        _free(services, connection_id, fence)  # somebody refreshed between our two looks
-        return str(stored["access"])
+        return str(stored["access"])  # somebody refreshed between our two looks
     try:
         tokens = services.xero.refresh(
             client_id=client_id, secret=secret, refresh_token=str(stored["refresh"])
@@ -407,18 +451,9 @@ def _refresh(services: Services, connection_id: int, fence: int, not_this: str |
         with services.database.write() as session:
             kept = leases.held_refresh(session, connection_id, fence)
             kept.broken, kept.broken_at = refusal.sentence, services.clock.now()
-        _free(services, connection_id, fence)
-        raise
-    except TransientError:
-        _free(services, connection_id, fence)
         raise
     with services.database.write() as session:
-        try:
-            kept = leases.held_refresh(session, connection_id, fence)
-        except LeaseLost as lost:
-            raise TransientError("The connection was renewed elsewhere.") from lost
-        _put_tokens(services, kept, tokens)
-    _free(services, connection_id, fence)
+        _put_tokens(services, leases.held_refresh(session, connection_id, fence), tokens)
     return tokens.access_token
 
 

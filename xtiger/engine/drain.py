@@ -17,6 +17,7 @@ from xtiger.domain.errors import (
     PermanentError,
     TransientError,
     UnknownOutcome,
+    XTigerError,
 )
 from xtiger.domain.mapping import (
     BuildContext,
@@ -63,11 +64,15 @@ log = logger("drain")
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How a drain ended. `done`: nothing is due any more. `sentence`: why it stopped if not."""
+    """How a drain ended. `done`: nothing is due any more. `sentence`: why it stopped if not.
+
+    `parked`: its run goes on later. `elsewhere`: another worker does the work.
+    """
 
     done: bool
     sentence: str | None = None
     parked: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +103,14 @@ def drain(services: Services, organisation_id: int, *, run_id: int | None = None
         seconds=services.patience.lease,
     )
     if lease is None:
-        return Drained(False, "Another worker is sending for this organisation now.", parked=True)
+        sentence = "Another worker is sending for this organisation now."
+        return Drained(False, sentence, parked=True, elsewhere=True)
     work = _Drain(services, lease, run_id)
     try:
-        return work.run()
+        return work.run_safely()
     except LeaseLost as lost:
         log.warning("lease lost", organisation=organisation_id)
-        return Drained(False, lost.sentence, parked=True)
-    except UnknownOutcome as unknown:
-        return work.hold(unknown.sentence, None, counts=True)
-    except TransientError as failure:
-        return work.hold(failure.sentence, failure.retry_after, counts=failure.counts)
-    except (AuthorisationError, PermanentError) as refusal:
-        work.stop(refusal.sentence)
-        return Drained(False, refusal.sentence)
+        return Drained(False, lost.sentence, parked=True, elsewhere=True)
     finally:
         leases.release(services.database, lease)
 
@@ -128,12 +127,35 @@ class _Drain:
     mappers: dict[int, CompiledMapper] = field(default_factory=dict)
     templates: dict[tuple[Module, DocumentType | None], int] = field(default_factory=dict)
     mark: int = 0
+    #: Before Go live only what its run was asked for may be sent.
+    only_run: int | None = None
 
     @property
     def organisation_id(self) -> int:
         return self.lease.organisation_id
 
     # -- the passes ---------------------------------------------------------------------------
+
+    def run_safely(self) -> Drained:
+        """Runs, and turns each of the four errors into how the drain ended."""
+        try:
+            return self.run()
+        except LeaseLost:
+            raise
+        except UnknownOutcome as unknown:
+            return self.hold(unknown.sentence, None, counts=True)
+        except TransientError as failure:
+            return self.hold(failure.sentence, failure.retry_after, counts=failure.counts)
+        except (AuthorisationError, PermanentError) as refusal:
+            self.stop(refusal.sentence)
+            return Drained(False, refusal.sentence)
+        except Exception:
+            # A fault of ours is told by whoever called; the hold keeps it from coming at once.
+            sentence = (
+                "XTiger met a fault of its own; its log says which. It tries again by itself."
+            )
+            self.hold(sentence, None, counts=True)
+            raise
 
     def run(self) -> Drained:
         if (why := self._held()) is not None:
@@ -143,18 +165,37 @@ class _Drain:
         self._prepare()
         for _pass in range(PASSES):
             intake.relay(self.services)
-            with self.services.database.read() as session:
-                self.mark = queue.mark(session, self.organisation_id)
-                ranks = queue.due_ranks(
-                    session, self.organisation_id, up_to=self.mark, now=self.services.clock.now()
-                )
+            ranks = self._begin_pass()
             if not ranks:
+                self._forget_hold()
                 return Drained(True)
             for rank in ranks:
                 if (why := self._held()) is not None:
                     return why
                 self._rank(rank)
         return Drained(True)
+
+    def _begin_pass(self) -> list[int]:
+        """Marks what the pass covers; answers with the ranks that have something due in it."""
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            queue.release_stranded(session, self.organisation_id)
+            self.mark = queue.mark(session)
+            return queue.due_ranks(
+                session,
+                self.organisation_id,
+                up_to=self.mark,
+                now=self.services.clock.now(),
+                only_run=self.only_run,
+            )
+
+    def _forget_hold(self) -> None:
+        """Nothing is due any more, so nothing holds the organisation either."""
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            row = session.get_one(Organisation, self.organisation_id)
+            row.held_until = row.held_why = None
+            row.held_times = 0
 
     def _held(self) -> Drained | None:
         """Why nothing may be sent now, asked before each rank."""
@@ -170,6 +211,7 @@ class _Drain:
         """Reads rules, templates and reference data once a drain; mappers are compiled once."""
         with self.services.database.read() as session:
             row = session.get_one(Organisation, self.organisation_id)
+            self.only_run = None if row.live_since else self.run_id or 0
             known = profiles.reference(session, self.organisation_id)
             self.rules = profiles.profiles(session)
             if "organisation" not in known:
@@ -212,6 +254,7 @@ class _Drain:
                 limit=CLAIM,
                 now=now,
                 run_id=self.run_id,
+                only_run=self.only_run,
             )
         self.services.observe("claimed")
         return claimed
@@ -245,7 +288,7 @@ class _Drain:
                 record = records.get(refs[item.id])
                 if record is None:
                     queue.end(session, [item.id], State.CANCELLED)
-                    queue.say(session, item.id, "It was deleted in the CRM before this was sent.")
+                    queue.say(session, [item.id], "It was deleted in the CRM before this was sent.")
                 elif not self._blocked(session, item, record, sheet):
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
@@ -253,12 +296,16 @@ class _Drain:
         return ready
 
     def _blocked(self, session: Session, item: QueueItem, record: Record, sheet: _Sheet) -> bool:
-        """Parks a child whose parent isn't in Xero yet, or waits there with a newer version."""
+        """Parks a child whose parents aren't all in Xero, or wait there with a newer version.
+
+        All that are missing are enqueued at once; the first one that waits is what blocks.
+        """
+        waits_for: QueueItem | None = None
         for ref in record.parents():
             waiting = sheet.open_parents.get(ref)
             if waiting is not None and (waiting.id <= self.mark or ref not in sheet.bound):
-                self._block(session, item, waiting)
-                return True
+                waits_for = waits_for or waiting
+                continue
             if ref in sheet.bound:
                 continue
             parent = sheet.parents.get(ref)
@@ -273,11 +320,14 @@ class _Drain:
                 self._fail(session, item, f"parent-not-selected:{ref.module.value}", entry)
                 return True
             place = queue.enqueue(session, [entry], now=self.services.clock.now())[ref]
+            if self.only_run:
+                queue.reserve(session, self.organisation_id, [ref], run_id=self.only_run)
             added = queue.by_ids(session, [place])[place]
             sheet.open_parents[ref] = added
-            self._block(session, item, added)
-            return True
-        return False
+            waits_for = waits_for or added
+        if waits_for is not None:
+            self._block(session, item, waits_for)
+        return waits_for is not None
 
     def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
         rule = self._rule(record.ref.module)
@@ -464,7 +514,10 @@ class _Drain:
         began = time.monotonic()
         try:
             answer = connect.call(
-                self.services, self.lease, lambda access: self.services.xero.save_many(access, call)
+                self.services,
+                self.lease,
+                lambda access: self.services.xero.save_many(access, call),
+                renewed=now,
             )
         except PermanentError as refusal:
             recovery.refuse(self.services, self.lease, attempt_id, refusal)
@@ -473,7 +526,9 @@ class _Drain:
             self._not_sent(attempt_id)
             raise
         self.services.observe("answered")
-        self._settle(attempt_id, answer, round((time.monotonic() - began) * 1000))
+        self._settle(
+            attempt_id, recovery.believable(answer), round((time.monotonic() - began) * 1000)
+        )
         self.services.observe("settled")
         self._write_back()
 
@@ -515,14 +570,18 @@ class _Drain:
                 rows = bindings.unwritten(session, self.organisation_id)
             if not rows:
                 return
-            self.services.crm.write_back(
-                {
-                    RecordRef(Module(row.module), row.record_id): XeroLink(
-                        row.xero_id, row.number, row.xero_status
-                    )
-                    for row in rows
-                }
-            )
+            links = {
+                RecordRef(Module(row.module), row.record_id): XeroLink(
+                    row.xero_id, row.number, row.xero_status
+                )
+                for row in rows
+            }
+            try:
+                self.services.crm.write_back(links)
+            except XTigerError as failure:
+                # What is in Xero stays bound; the next drain tells the CRM.
+                log.warning("not written back", count=len(links), why=failure.sentence)
+                return
             with self.services.database.write() as session:
                 bindings.written(session, rows)
 
@@ -553,7 +612,10 @@ class _Drain:
             leases.guard(session, self.lease)
             row = session.get_one(Organisation, self.organisation_id)
             row.held_why = sentence
-            row.held_until = self.services.clock.now() + timedelta(seconds=LONGEST_HOLD)
+            wait = LONGEST_HOLD * self.services.settings.time_factor
+            row.held_until = self.services.clock.now() + timedelta(seconds=wait)
+            # A person who mended the cause and presses Sync doesn't wait for that.
+            row.held_times += 1
         log.warning("stopped", organisation=self.organisation_id, why=sentence)
 
 

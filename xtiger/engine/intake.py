@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError
@@ -24,6 +23,9 @@ from xtiger.engine.services import Services
 from xtiger.store import bindings, outbox, profiles, queue
 from xtiger.store.models import Binding, QueueItem
 from xtiger.store.schema import MOST_ROWS
+
+#: States in which Xero may have a record before it is bound.
+_AT_XERO = frozenset({State.RUNNING.value, State.CHECK.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +99,29 @@ def relay(services: Services) -> int:
 
     1. Read the oldest changes, and the records as they are now.
     2. Decide for each: selection, routing, and the records a document needs first.
-    3. In one transaction enqueue what is selected, keep the reasons of the others, and
-       delete the changes that were read. A change made meanwhile has a row of its own.
+    3. In one transaction lock what was read, enqueue what is selected, keep the reasons of
+       the others, and delete what was read. A change made meanwhile has a row of its own;
+       one that somebody else relayed meanwhile is theirs.
     """
     total = 0
     while True:
         with services.database.read() as session:
-            ids, changes = outbox.take(session, limit=MOST_ROWS)
-        if not ids:
+            rows, changes = outbox.take(session, limit=MOST_ROWS)
+        if not rows:
             return total
         records = services.crm.fetch_many([change.ref for change in changes])
         parents = _parents(services, records.values())
         with services.database.write() as session:
-            gone = [change.ref for change in changes if change.ref not in records]
-            _cancel_gone(session, gone)
-            _take_in(session, services, list(records.values()), parents, who=None)
-            outbox.forget(session, ids)
-        total += len(ids)
+            mine = outbox.still_there(session, rows)
+            refs = outbox.refs_of(mine)
+            for ref in sorted(refs - records.keys(), key=str):
+                # What is in Xero already stays there.
+                sentence = "It was deleted in the CRM before this was sent."
+                queue.drop(session, None, ref, sentence=sentence)
+            changed = [record for ref, record in records.items() if ref in refs]
+            _take_in(session, services, changed, parents, who=None)
+            outbox.forget(session, mine)
+        total += len(rows)
 
 
 def add_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> Added:
@@ -199,10 +207,19 @@ def _parents(services: Services, records: Iterable[Record]) -> dict[RecordRef, R
     return services.crm.fetch_many(sorted(refs, key=str)) if refs else {}
 
 
-def _decisions(record: Record, sheet: _Sheet, bound: Mapping[int, Binding]) -> list[Decision]:
+def _decisions(
+    record: Record, sheet: _Sheet, bound: Mapping[int, Binding], at_xero: Iterable[int] = ()
+) -> list[Decision]:
+    """Selection's answer. A document stays where it is or is being sent, whatever changed.
+
+    `at_xero` are the organisations that it is in a call to, or may have reached.
+    """
+    flag = profiles.flag_of(sheet.flags.get(record.ref))
+    if record.ref.module in DOCUMENTS and (there := [*bound, *at_xero]):
+        flag = replace(flag, organisation_id=there[0])
     return select(
         record,
-        profiles.flag_of(sheet.flags.get(record.ref)),
+        flag,
         sheet.profiles,
         needed_by=frozenset(where for where, row in bound.items() if row.needed),
     )
@@ -230,13 +247,14 @@ def _take_in(
     reasons: dict[RecordRef, str | None] = {}
     for record in records:
         mine = {one: bound[one][record.ref] for one in where if record.ref in bound[one]}
-        decisions = _decisions(record, sheet, mine)
+        items = {one: waiting[one][record.ref] for one in where if record.ref in waiting[one]}
+        at_xero = [one for one, item in items.items() if item.state in _AT_XERO]
+        decisions = _decisions(record, sheet, mine, at_xero)
         going = {one.organisation_id for one in decisions if one.selected}
         reasons[record.ref] = None if going else decisions[0].sentence
-        for one in where:
-            item = waiting[one].get(record.ref)
-            if one not in going and item is not None:
-                _reconsider(session, item, record, decisions, entries)
+        for one, item in items.items():
+            if one not in going:
+                _reconsider(session, item, record, _why_not(one, decisions, sheet), entries)
         for one in sorted(each for each in going if each is not None):
             binding = bound[one].get(record.ref)
             if only not in (None, one) or (skip_agreed and _agreed(session, record, binding)):
@@ -288,18 +306,30 @@ def _reconsider(
     session: Session,
     item: QueueItem,
     record: Record,
-    decisions: Sequence[Decision],
+    sentence: str,
     entries: dict[tuple[int, RecordRef], queue.Entry],
 ) -> None:
-    """An item whose record isn't selected any more: kept if a document needs it, else ended."""
+    """An item whose record isn't selected any more: kept if a document needs it, else ended.
+
+    What is in a call stays; a later change that waits behind it goes.
+    """
     if item.needed:
         key = (item.organisation_id, record.ref)
         entries[key] = queue.Entry(
             item.organisation_id, record.ref, label=record.label, action=item.action, needed=True
         )
-    elif item.state in (State.PENDING, State.BLOCKED, State.FAILED):
-        queue.end(session, [item.id], State.CANCELLED)
-        queue.say(session, item.id, decisions[0].sentence)
+    else:
+        queue.drop(session, item.organisation_id, record.ref, sentence=sentence)
+
+
+def _why_not(organisation_id: int, decisions: Sequence[Decision], sheet: _Sheet) -> str:
+    """Why a record doesn't go to an organisation, though it may go to another one."""
+    own = next((one for one in decisions if one.organisation_id == organisation_id), None)
+    other = next((one.organisation_id for one in decisions if one.selected), None)
+    if own is None and other is not None:
+        name = next(one.organisation for one in sheet.profiles if one.organisation_id == other)
+        return f"It goes to {name} now."
+    return (own or decisions[0]).sentence
 
 
 def _agreed(session: Session, record: Record, binding: Binding | None) -> bool:
@@ -309,19 +339,3 @@ def _agreed(session: Session, record: Record, binding: Binding | None) -> bool:
     kind = DocumentType(binding.document_type) if binding.document_type else None
     template = profiles.template(session, binding.organisation_id, record.ref.module, kind)
     return template is not None and template.id == binding.template_id
-
-
-def _cancel_gone(session: Session, refs: Sequence[RecordRef]) -> None:
-    """Records deleted in the CRM: what waits for them is not sent; what is in Xero stays."""
-    for ref in refs:
-        items = session.scalars(
-            sql_select(QueueItem).where(
-                QueueItem.module == ref.module.value,
-                QueueItem.record_id == ref.id,
-                QueueItem.slot.is_not(None),
-                QueueItem.state != State.CHECK.value,
-            )
-        ).all()
-        queue.end(session, [item.id for item in items], State.CANCELLED)
-        for item in items:
-            queue.say(session, item.id, "It was deleted in the CRM before this was sent.")

@@ -15,7 +15,7 @@ from xtiger.domain.resources import CATALOGUE, Resource, Verb, unique_key
 from xtiger.engine import connect
 from xtiger.engine.services import Services
 from xtiger.engine.settle import sent_elements, settle
-from xtiger.ports import Element
+from xtiger.ports import Answer, Element
 from xtiger.store import bindings, journal, leases, logs, queue
 from xtiger.store.leases import Lease
 from xtiger.store.models import Attempt, AttemptElement
@@ -68,8 +68,9 @@ def return_unsent(session: Session, organisation_id: int) -> list[Attempt]:
 
 def replay(services: Services, lease: Lease, attempt_id: int) -> None:
     """Sends a journalled call again, byte for byte, and settles it by its answer."""
+    renewed = services.clock.now()
     with services.database.write() as session:
-        leases.renew(session, lease, now=services.clock.now(), seconds=services.patience.lease)
+        leases.renew(session, lease, now=renewed, seconds=services.patience.lease)
         attempt = session.get_one(Attempt, attempt_id)
         attempt.sends += 1
         logs.count(session, attempt.run_id, calls=1)
@@ -77,7 +78,12 @@ def replay(services: Services, lease: Lease, attempt_id: int) -> None:
         call = journal.call_of(attempt, len(elements))
     services.observe("replaying")
     try:
-        answer = connect.call(services, lease, lambda access: services.xero.save_many(access, call))
+        answer = connect.call(
+            services,
+            lease,
+            lambda access: believable(services.xero.save_many(access, call)),
+            renewed=renewed,
+        )
     except (TransientError, AuthorisationError, UnknownOutcome):
         # Nothing new is known: the call stays open, the next recovery asks again.
         raise
@@ -97,6 +103,17 @@ def replay(services: Services, lease: Lease, attempt_id: int) -> None:
             headers=answer.headers,
             answer=answer.body,
         )
+        logs.touch_success(session, lease.organisation_id, now=now)
+
+
+def believable(answer: Answer) -> Answer:
+    """The answer, if it says of each element whether it is stored. Raises UnknownOutcome."""
+    if any(element.stored is None for element in answer.elements):
+        raise UnknownOutcome(
+            "Xero's answer doesn't say of every record whether it arrived. XTiger asks Xero "
+            "before it sends anything again."
+        )
+    return answer
 
 
 def refuse(services: Services, lease: Lease, attempt_id: int, refusal: PermanentError) -> None:
@@ -118,7 +135,8 @@ def _look_up(services: Services, lease: Lease, attempt_id: int) -> None:
     the number is taken. Not found: it never arrived and is due again. Nothing to find it
     by: `check`, a person decides.
     """
-    with services.database.read() as session:
+    with services.database.write() as session:
+        leases.renew(session, lease, now=services.clock.now(), seconds=services.patience.lease)
         attempt = session.get_one(Attempt, attempt_id)
         elements = journal.elements_of(session, attempt_id)
     if attempt.verb == Verb.UPDATE:

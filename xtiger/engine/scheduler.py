@@ -62,7 +62,9 @@ def sync_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> 
             for row in profiles.organisations(session)
             if queue.open_items(session, row.id, refs)
         }
-    return _ask(services, sorted(waiting), who=who)
+    records = services.crm.fetch_many(refs).values()
+    needed = dict.fromkeys(parent for record in records for parent in record.parents())
+    return _ask(services, sorted(waiting), who=who, refs=[*refs, *needed])
 
 
 def _chosen(services: Services, organisation_id: int | None) -> list[Organisation]:
@@ -71,14 +73,18 @@ def _chosen(services: Services, organisation_id: int | None) -> list[Organisatio
     return [row for row in rows if organisation_id in (None, row.id)]
 
 
-def _ask(services: Services, organisation_ids: Sequence[int], *, who: str) -> list[int]:
+def _ask(
+    services: Services, organisation_ids: Sequence[int], *, who: str, refs: Sequence[RecordRef] = ()
+) -> list[int]:
+    """Asks for an instant run of each; `refs` may go even where an organisation isn't live."""
     now = services.clock.now()
     with services.database.write() as session:
         runs = [
             logs.ask_run(session, one, kind="instant", requested_by=who, now=now).id
             for one in organisation_ids
         ]
-        for one in organisation_ids:
+        for one, run_id in zip(organisation_ids, runs, strict=True):
+            queue.reserve(session, one, refs, run_id=run_id)
             # A person who asks doesn't wait for the back-off; Xero's own limits still hold.
             row = session.get_one(Organisation, one)
             if row.held_times:
@@ -106,7 +112,11 @@ def schedule_due(services: Services) -> list[int]:
                         session, row.id, rule.module, most=rule.retries, now=now
                     )
             if queue.due_count(session, row.id, now=now):
-                logs.ask_run(session, row.id, kind="scheduled", requested_by="schedule", now=now)
+                # A run that was parked takes what is due along.
+                if not logs.unended_runs(session, row.id):
+                    logs.ask_run(
+                        session, row.id, kind="scheduled", requested_by="schedule", now=now
+                    )
                 woken.append(row.id)
     return woken
 
@@ -116,9 +126,11 @@ def work(services: Services, organisation_id: int) -> None:
     while (run_id := _start(services, organisation_id)) is not None:
         outcome = drain(services, organisation_id, run_id=run_id)
         if outcome.parked:
-            _note(services, run_id, outcome.sentence)
+            if not outcome.elsewhere:
+                _note(services, run_id, outcome.sentence)
             return
-        _end(services, run_id, outcome.sentence)
+        if not _end(services, run_id, outcome.sentence):
+            continue  # another worker came to its end first, and reports it
         try:
             reports.report_run(services, run_id)
         except XTigerError as failure:
@@ -150,16 +162,20 @@ def _note(services: Services, run_id: int, sentence: str | None) -> None:
         session.get_one(Run, run_id).sentence = sentence
 
 
-def _end(services: Services, run_id: int, sentence: str | None) -> None:
+def _end(services: Services, run_id: int, sentence: str | None) -> bool:
+    """Ends a run; False if it had ended already."""
     now = services.clock.now()
     with services.database.write() as session:
-        run = session.get_one(Run, run_id)
+        run = session.get_one(Run, run_id, with_for_update=True)
+        if run.ended_at is not None:
+            return False
         seconds = max(0, round((now - (run.started_at or run.asked_at)).total_seconds()))
         run.ended_at = now
         run.sentence = sentence or (
             f"Finished in {seconds} s: {run.succeeded} succeeded, {run.unchanged} unchanged, "
             f"{run.failed} failed, {run.blocked} blocked."
         )
+        return True
 
 
 def waiting(services: Services) -> list[int]:

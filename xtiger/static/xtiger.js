@@ -138,7 +138,7 @@
     const faults = document.getElementById("faults");
     if (faults) faults.focus();
     for (const all of document.querySelectorAll("input[data-tick-all]")) {
-      all.closest("th").hidden = false;
+      all.hidden = false;
       all.addEventListener("change", () => {
         for (const one of all.closest("table").querySelectorAll("input[name=ids]")) {
           one.checked = all.checked;

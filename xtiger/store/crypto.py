@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -41,7 +43,12 @@ def keys_of(file: Path) -> list[str]:
     """The keys in a file, one a line, newest first; made on first use, readable by us alone."""
     if not file.exists():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Whole at once, and never over another's: processes may start together.
+        made = file.with_name(f".{file.name}.{uuid4().hex}")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as handle:
             handle.write(Fernet.generate_key().decode() + "\n")
+        with suppress(FileExistsError):
+            os.link(made, file)
+        made.unlink()
     return [line for line in file.read_text().split() if line]

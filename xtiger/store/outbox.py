@@ -85,21 +85,60 @@ def _is_record(thing: Any, ref: RecordRef) -> bool:
     return getattr(type(thing), "xtiger_module", None) is ref.module
 
 
-def take(session: Session, *, limit: int) -> tuple[list[int], list[Change]]:
-    """The oldest changes, not yet deleted: their row ids, and one Change a record.
+def take(session: Session, *, limit: int) -> tuple[list[OutboxRow], list[Change]]:
+    """The oldest changes, not yet deleted: their rows, and one Change a record.
 
     A later deletion wins over an earlier save.
     """
-    rows = session.execute(select(OutboxRow).order_by(OutboxRow.id).limit(limit)).scalars().all()
+    rows = session.scalars(select(OutboxRow).order_by(OutboxRow.id).limit(limit)).all()
     latest: dict[RecordRef, Change] = {}
     for row in rows:
         ref = RecordRef(Module(row.module), row.record_id)
         latest.setdefault(ref, Change(ref, ChangeKind(row.kind), row.at))
         if row.kind != ChangeKind.FLAGGED:
             latest[ref] = Change(ref, ChangeKind(row.kind), row.at)
-    return [row.id for row in rows], list(latest.values())
+    return list(rows), list(latest.values())
 
 
-def forget(session: Session, ids: Sequence[int]) -> None:
-    """Deletes relayed rows, in the transaction that enqueues what they said."""
-    session.execute(delete(OutboxRow).where(OutboxRow.id.in_(ids)))
+def still_there(session: Session, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+    """Those of the rows that nobody else has relayed, locked until the transaction ends.
+
+    A row with the id of one that was read may be another change: SQLite gives the number of a
+    deleted last row to the next one.
+    """
+    now = {
+        row.id: row
+        for row in session.scalars(
+            select(OutboxRow)
+            .where(OutboxRow.id.in_([row.id for row in rows]))
+            .order_by(OutboxRow.id)
+            .with_for_update()
+        )
+    }
+    return [now[row.id] for row in rows if row.id in now and _same(row, now[row.id])]
+
+
+def _same(one: OutboxRow, other: OutboxRow) -> bool:
+    return (one.module, one.record_id, one.kind, one.at) == (
+        other.module,
+        other.record_id,
+        other.kind,
+        other.at,
+    )
+
+
+def refs_of(rows: Iterable[OutboxRow]) -> set[RecordRef]:
+    """The records that rows are about."""
+    return {RecordRef(Module(row.module), row.record_id) for row in rows}
+
+
+def forget(session: Session, rows: Sequence[OutboxRow]) -> None:
+    """Deletes relayed rows, in the transaction that enqueues what they said.
+
+    They come from `still_there` in the same transaction.
+    """
+    session.execute(
+        delete(OutboxRow)
+        .where(OutboxRow.id.in_([row.id for row in rows]))
+        .execution_options(synchronize_session=False)
+    )

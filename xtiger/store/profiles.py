@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.records import DocumentType, Module, RecordRef, SyncFlag
@@ -95,10 +96,7 @@ def set_flag(
 
     `organisation_id` 0 takes the record's own choice away.
     """
-    row = flags(session, [ref]).get(ref)
-    if row is None:
-        row = Flag(module=ref.module.value, record_id=ref.id, document_type="Invoice")
-        session.add(row)
+    row = _flag_row(session, ref)
     if allow is not None:
         row.allow = allow
     if document_type is not None:
@@ -110,6 +108,19 @@ def set_flag(
     return row
 
 
+def _flag_row(session: Session, ref: RecordRef) -> Flag:
+    """The flag of a record, made if it has none; a page and the relay may both make it."""
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(
+        make(Flag)
+        .values(module=ref.module.value, record_id=ref.id, document_type="Invoice")
+        .on_conflict_do_nothing(index_elements=["module", "record_id"])
+    )
+    return session.scalars(
+        select(Flag).where(Flag.module == ref.module.value, Flag.record_id == ref.id)
+    ).one()
+
+
 def keep_reasons(session: Session, reasons: Mapping[RecordRef, str | None], now: datetime) -> None:
     """Keeps selection's answer on the records that have one; None: it was selected."""
     rows = flags(session, reasons)
@@ -118,8 +129,7 @@ def keep_reasons(session: Session, reasons: Mapping[RecordRef, str | None], now:
         if row is None:
             if reason is None:
                 continue
-            row = Flag(module=ref.module.value, record_id=ref.id, document_type="Invoice")
-            session.add(row)
+            row = _flag_row(session, ref)
         row.reason, row.decided_at = reason, now
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, case, func, select, text, update
+from sqlalchemy import ColumnElement, TextClause, and_, case, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
 
-from xtiger.domain.queueing import OPEN, TRANSITIONS, WAITING, State
+from xtiger.domain.queueing import ENDED, OPEN, TRANSITIONS, WAITING, State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
 from xtiger.store.models import QueueItem
@@ -73,6 +74,7 @@ def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dic
                 "changes": QueueItem.changes + 1,
                 "changed_at": now,
                 "label": statement.excluded.label,
+                "action": statement.excluded.action,
                 "state": _when(again, State.PENDING.value, QueueItem.state),
                 "not_before": _when(again, None, QueueItem.not_before),
                 "tries": _when(again, 0, QueueItem.tries),
@@ -92,14 +94,9 @@ def _when(condition: object, then: object, otherwise: object) -> object:
 _PENDING = text("state = 'pending'")
 
 
-def mark(session: Session, organisation_id: int) -> int:
+def mark(session: Session) -> int:
     """The last position of the queue now: what a pass that begins now covers."""
-    return (
-        session.scalar(
-            select(func.max(QueueItem.id)).where(QueueItem.organisation_id == organisation_id)
-        )
-        or 0
-    )
+    return session.scalar(select(func.max(QueueItem.id))) or 0
 
 
 def claim(
@@ -112,25 +109,26 @@ def claim(
     limit: int,
     now: datetime,
     run_id: int | None,
+    only_run: int | None = None,
 ) -> list[QueueItem]:
     """Claims the oldest due items of a rank behind position `after`: they run and lose their slot.
 
     From here on a change of the record opens an item of its own, so what is read next is
-    what this item sends.
+    what this item sends. `only_run` leaves all items alone that aren't reserved for that run.
     """
-    ids = session.scalars(
+    due = (
         select(QueueItem.id)
         .where(
-            QueueItem.organisation_id == organisation_id,
-            _PENDING,
+            *_due(organisation_id, up_to, now, only_run),
             QueueItem.rank == rank,
             QueueItem.id > after,
-            QueueItem.id <= up_to,
-            (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
         )
         .order_by(QueueItem.id)
         .limit(limit)
-    ).all()
+        # Somebody may take an item out meanwhile: what is locked is looked at again.
+        .with_for_update()
+    )
+    ids = session.scalars(due).all()
     if not ids:
         return []
     session.execute(
@@ -151,21 +149,53 @@ def claim(
     )
 
 
-def due_ranks(session: Session, organisation_id: int, *, up_to: int, now: datetime) -> list[int]:
+def _due(
+    organisation_id: int, up_to: int, now: datetime, only_run: int | None
+) -> list[ColumnElement[bool] | TextClause]:
+    """What makes an item due in a pass."""
+    tests: list[ColumnElement[bool] | TextClause] = [
+        QueueItem.organisation_id == organisation_id,
+        _PENDING,
+        QueueItem.id <= up_to,
+        (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+    ]
+    return tests if only_run is None else [*tests, QueueItem.run_id == only_run]
+
+
+def due_ranks(
+    session: Session,
+    organisation_id: int,
+    *,
+    up_to: int,
+    now: datetime,
+    only_run: int | None = None,
+) -> list[int]:
     """The ranks that have due items, lowest first."""
     return list(
         session.scalars(
             select(QueueItem.rank)
-            .where(
-                QueueItem.organisation_id == organisation_id,
-                _PENDING,
-                QueueItem.id <= up_to,
-                (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
-            )
+            .where(*_due(organisation_id, up_to, now, only_run))
             .distinct()
             .order_by(QueueItem.rank)
         )
     )
+
+
+def reserve(
+    session: Session, organisation_id: int, refs: Iterable[RecordRef], *, run_id: int
+) -> None:
+    """Names the run that may send these records' waiting items before the organisation is live."""
+    slots = [slot_of(ref) for ref in refs]
+    for start in range(0, len(slots), 500):
+        session.execute(
+            update(QueueItem)
+            .where(
+                QueueItem.organisation_id == organisation_id,
+                QueueItem.slot.in_(slots[start : start + 500]),
+            )
+            .values(run_id=run_id)
+            .execution_options(**_QUIET)
+        )
 
 
 def due_count(session: Session, organisation_id: int, *, now: datetime) -> int:
@@ -218,6 +248,24 @@ def release_children(session: Session, item_ids: Sequence[int]) -> None:
     )
 
 
+def release_stranded(session: Session, organisation_id: int) -> None:
+    """Lets go what waits for a parent that ended while the child was being parked."""
+    parent = aliased(QueueItem)
+    ended = select(parent.id).where(
+        parent.id == QueueItem.blocked_by, parent.state.in_([state.value for state in ENDED])
+    )
+    session.execute(
+        update(QueueItem)
+        .where(
+            text("xtiger_queue.state = 'blocked'"),
+            QueueItem.organisation_id == organisation_id,
+            ended.exists(),
+        )
+        .values(state=State.PENDING.value, blocked_by=None, sentence=None, cause=None)
+        .execution_options(**_QUIET)
+    )
+
+
 def park(
     session: Session,
     item: QueueItem,
@@ -234,24 +282,31 @@ def park(
     one takes the newest version over, goes back to pending, and the second is superseded.
     """
     assert state in WAITING
-    ref = RecordRef(Module(item.module), item.record_id)
-    newer = _supersede(session, item.organisation_id, slot_of(ref), by=item.id)
-    if newer and state is State.FAILED:
-        state, counts = State.PENDING, False
-    session.execute(
-        update(QueueItem)
-        .where(QueueItem.id == item.id, QueueItem.state.in_(_sources(state)))
-        .values(
-            state=state.value,
-            slot=slot_of(ref),
-            blocked_by=blocked_by if state is State.BLOCKED else None,
-            cause=cause,
-            sentence=sentence,
-            tries=QueueItem.tries + (1 if counts else 0),
-            changes=QueueItem.changes + newer,
-        )
-        .execution_options(**_QUIET)
-    )
+    slot = slot_of(RecordRef(Module(item.module), item.record_id))
+    newer = 0
+    while True:
+        newer += _supersede(session, item.organisation_id, slot, by=item.id)
+        if newer and state is State.FAILED:
+            state, counts = State.PENDING, False
+        try:
+            with session.begin_nested():
+                session.execute(
+                    update(QueueItem)
+                    .where(QueueItem.id == item.id, QueueItem.state.in_(_sources(state)))
+                    .values(
+                        state=state.value,
+                        slot=slot,
+                        blocked_by=blocked_by if state is State.BLOCKED else None,
+                        cause=cause,
+                        sentence=sentence,
+                        tries=QueueItem.tries + (1 if counts else 0),
+                        changes=QueueItem.changes + newer,
+                    )
+                    .execution_options(**_QUIET)
+                )
+        except IntegrityError:
+            continue  # a change took the slot between the two statements: it is superseded too
+        return
 
 
 def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) -> int:
@@ -265,6 +320,12 @@ def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) ->
     ).first()
     if younger is None:
         return 0
+    session.execute(
+        update(QueueItem)
+        .where(text("state = 'blocked'"), QueueItem.blocked_by == younger.id)
+        .values(blocked_by=by)
+        .execution_options(**_QUIET)
+    )
     end(session, [younger.id], State.SUPERSEDED)
     return int(younger.changes)
 
@@ -275,11 +336,11 @@ def put_back(session: Session, items: Sequence[QueueItem], *, sentence: str | No
         park(session, item, State.PENDING, cause=None, sentence=sentence or "")
 
 
-def say(session: Session, item_id: int, sentence: str) -> None:
-    """Leaves a sentence on an item that ended without a call."""
+def say(session: Session, item_ids: Sequence[int], sentence: str) -> None:
+    """Leaves a sentence on items that ended without a call."""
     session.execute(
         update(QueueItem)
-        .where(QueueItem.id == item_id)
+        .where(QueueItem.id.in_(item_ids))
         .values(sentence=sentence)
         .execution_options(**_QUIET)
     )
@@ -308,20 +369,35 @@ def retry(
 
 def cancel(session: Session, item_ids: Sequence[int], *, who: str) -> int:
     """Takes waiting items out; ones in a call can't be. Answers with how many."""
+    chosen = QueueItem.id.in_(item_ids)
+    return len(_take_out(session, chosen, sentence=f"Taken out by {who}."))
+
+
+def drop(
+    session: Session, organisation_id: int | None, ref: RecordRef, *, sentence: str
+) -> list[int]:
+    """Takes out what waits for a record, in one organisation or in all; answers with the ids."""
+    chosen = QueueItem.slot == slot_of(ref)
+    # The index on records serves the search across organisations.
+    chosen &= (QueueItem.module == ref.module.value) & (QueueItem.record_id == ref.id)
+    if organisation_id is not None:
+        chosen &= QueueItem.organisation_id == organisation_id
+    return _take_out(session, chosen, sentence=sentence)
+
+
+def _take_out(session: Session, chosen: ColumnElement[bool], *, sentence: str) -> list[int]:
+    """Cancels waiting items. They are locked first: a claim may be taking them just now."""
+    states = [s.value for s in (State.PENDING, State.BLOCKED, State.FAILED)]
     waiting = session.scalars(
-        select(QueueItem.id).where(
-            QueueItem.id.in_(item_ids),
-            QueueItem.state.in_([s.value for s in (State.PENDING, State.BLOCKED, State.FAILED)]),
-        )
+        select(QueueItem.id)
+        .where(chosen, QueueItem.state.in_(states))
+        .order_by(QueueItem.id)
+        .with_for_update()
     ).all()
-    end(session, waiting, State.CANCELLED)
-    session.execute(
-        update(QueueItem)
-        .where(QueueItem.id.in_(waiting))
-        .values(sentence=f"Taken out by {who}.")
-        .execution_options(**_QUIET)
-    )
-    return len(waiting)
+    if waiting:
+        end(session, waiting, State.CANCELLED)
+        say(session, waiting, sentence)
+    return list(waiting)
 
 
 def open_items(

@@ -11,10 +11,10 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from xtiger.domain.errors import PermanentError, TransientError
+from xtiger.domain.errors import PermanentError, TransientError, XTigerError
 
 #: Seconds a writer waits for another one on SQLite.
 BUSY_SECONDS = 30
@@ -63,22 +63,33 @@ def _plain_faults() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = str(error.orig).splitlines()[0] if error.orig else type(error).__name__
-        lowered = said.lower()
-        if "full" in lowered or "no space" in lowered:
-            raise TransientError(
-                "The database is full: nothing was saved, nothing was sent. Make room on its "
-                "disk or raise its limit; XTiger goes on by itself."
-            ) from error
-        if "locked" in lowered or error.connection_invalidated or "connect" in lowered:
-            raise TransientError(
-                f"The database doesn't answer ({said}). XTiger tries again by itself."
-            ) from error
-        if "no such table" in lowered or "does not exist" in lowered:
-            raise PermanentError(
-                "The database lacks XTiger's tables. Run: xtiger migrate"
-            ) from error
-        raise
+        told = _told(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _told(error: DBAPIError) -> XTigerError | None:
+    """What an error of the driver means, None where it is a fault of ours."""
+    if isinstance(error, IntegrityError | DataError):
+        return None
+    said = str(error.orig).splitlines()[0] if error.orig else type(error).__name__
+    lowered = said.lower()
+    if "no such table" in lowered or ("relation" in lowered and "does not exist" in lowered):
+        return PermanentError("The database lacks XTiger's tables. Run: xtiger migrate")
+    if "is full" in lowered or "no space" in lowered:
+        return TransientError(
+            "The database is full: nothing was saved, nothing was sent. Make room on its "
+            "disk or raise its limit; XTiger goes on by itself."
+        )
+    away = error.connection_invalidated or any(
+        word in lowered for word in ("locked", "deadlock", "connection", "connect to", "timeout")
+    )
+    if away:
+        return TransientError(
+            f"The database doesn't answer ({said}). XTiger tries again by itself."
+        )
+    return None
 
 
 def _engine(url: URL, max_pages: int | None) -> Engine:

@@ -67,7 +67,6 @@ def module_of(text: str) -> Module:
         if module.value.lower() == text.lower():
             return module
     no_record()
-    raise AssertionError
 
 
 def modules_of(text: str) -> list[Module] | None:

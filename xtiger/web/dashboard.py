@@ -16,7 +16,7 @@ from xtiger.engine import intake, scheduler
 from xtiger.store.models import Organisation, QueueItem, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import can, needs
-from xtiger.web.actions import back, done, fault, go, modules_of, name, say_added, spoken, whole
+from xtiger.web.actions import back, fault, go, modules_of, name, say_added, spoken, whole
 from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
@@ -64,6 +64,7 @@ def dashboard() -> Any:
     with xt().services.database.read() as session:
         frame = load(session)
         values = _figures(session, frame)
+    values.pop("frame")
     return page("xtiger/dashboard.html", modules=list(Module), **values)
 
 
@@ -74,7 +75,7 @@ def dashboard_live() -> Any:
     with xt().services.database.read() as session:
         frame = load(session)
         values = _figures(session, frame)
-    answer = fragment("xtiger/_dashboard.html", frame=frame, **values)
+    answer = fragment("xtiger/_dashboard.html", **values)
     answer.headers["X-Every"] = "1" if values["active"] else "10"
     return answer
 
@@ -290,5 +291,3 @@ def chart(days: dict[date, tuple[int, int, int]], today: date) -> list[Bar]:
     span = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     return [Bar(day, *days.get(day, (0, 0, 0))) for day in span]
 
-
-__all__ = ["Bar", "Card", "chart", "done", "health", "routes"]

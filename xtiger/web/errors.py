@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
-from flask import Blueprint, Flask, abort, current_app, g, request
-from werkzeug.exceptions import HTTPException
+from flask import Blueprint, Flask, current_app, g, request
+from werkzeug.exceptions import NotFound
 
 from xtiger.domain.errors import TransientError, XTigerError
 from xtiger.web.access import access
@@ -14,10 +14,8 @@ from xtiger.web.frame import page, plain_page, who_or_nobody
 from xtiger.web.words import ALLOWED, PAGES, names, say
 
 
-class NoRecord(HTTPException):
+class NoRecord(NotFound):
     """The CRM has no such record, or hides it."""
-
-    code = 404
 
 
 def put_on(house: Blueprint | Flask) -> None:
@@ -88,7 +86,7 @@ def unable(error: XTigerError) -> Any:
     )
 
 
-def no_record() -> Any:
+def no_record() -> NoReturn:
     """Ends the request with the words for a record that isn't there."""
     raise NoRecord
 
@@ -109,5 +107,3 @@ def _shown(title: str, sentence: str, status: int) -> Any:
     except XTigerError:
         return plain_page("xtiger/error.html", status=status, title=title, sentence=sentence)
 
-
-__all__ = ["NoRecord", "abort", "no_record", "put_on"]

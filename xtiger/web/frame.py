@@ -224,7 +224,7 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
             "Work",
             [
                 ("Dashboard", "dashboard", "speedometer2", "overview"),
-                ("Records", "records", "people", "records.read"),
+                ("Records", "records_home", "people", "records.read"),
                 ("Queue", "queue", "list-task", "queue.read"),
                 ("Runs", "runs", "play-circle", "queue.read"),
                 ("Logs", "logs", "journal-text", "logs.read"),
@@ -263,8 +263,9 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
 def _section(endpoint: str) -> str:
     """The menu entry a page belongs to."""
     for prefix, entry in (
-        ("record", "records"),
-        ("crm_", "records"),
+        ("record", "records_home"),
+        ("search", "records_home"),
+        ("crm_", "records_home"),
         ("queue", "queue"),
         ("run", "runs"),
         ("log", "logs"),
@@ -278,7 +279,7 @@ def _section(endpoint: str) -> str:
     return endpoint
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> Any:
+def page(template: str, /, *, status: int = 200, **values: Any) -> Any:
     """A whole page: its values and the frame."""
     if "xtiger_frame" not in g:
         with xt().services.database.read() as session:
@@ -302,7 +303,7 @@ def _sign_out() -> str | None:
     return leave() if leave else None
 
 
-def plain_page(template: str, *, status: int = 200, **values: Any) -> Any:
+def plain_page(template: str, /, *, status: int = 200, **values: Any) -> Any:
     """A page without menu, for when nobody is signed in or the database is away."""
     frame = Frame(who_or_nobody(), zone=formats.zone_name(zone()), theme=theme())
     return make_response(render_template(template, frame=frame, **values), status)

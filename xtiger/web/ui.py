@@ -141,7 +141,7 @@ def put_on(environment: Any) -> None:
     environment.globals["xt"] = Ui()
 
 
-def fragment(template: str, **values: Any) -> Any:
+def fragment(template: str, /, **values: Any) -> Any:
     """A live fragment with an ETag; unchanged ones cost 304 and no bytes."""
     body = render_template(template, as_of=now(), person=g.xtiger_person, **values)
     answer = make_response(body)

@@ -139,6 +139,7 @@ WORDS: Mapping[str, str] = {
     "api.connect.first": "Save your app's client ID and secret first.",
     "api.redirect.help": "Copy it into your Xero app, letter by letter.",
     "api.connected": "Connected. Choose the organisations to sync.",
+    "api.connected.again": "Connected. What waited goes on by itself, in order.",
     "api.none": "No organisation is connected yet.",
     "api.offered": "This consent also covers these organisations.",
     "api.chosen": "{organisation} is ready. Check What syncs, then press Go live.",

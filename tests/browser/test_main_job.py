@@ -1,0 +1,221 @@
+"""The main job in Chromium: a user ticks, an administrator syncs, everybody sees it arrive."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import select
+
+from xtiger.crm.builtin import Invoice
+from xtiger.demo import samples
+from xtiger.demo.instance import Instance, Ports, free_port
+
+pytestmark = pytest.mark.browser
+
+#: Where pictures go: the README's own with XTIGER_PICTURES=1, else beside the test's files.
+README_PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Every process of a demo, sample records, connected through the pages."""
+    from datetime import date
+
+    instance = Instance.at(tmp_path_factory.mktemp("demo"), sync_interval=3600)
+    instance.ports = Ports(free_port(), free_port(), free_port())
+    try:
+        instance.start_xero()
+        instance.start_mail()
+        instance.prepare()
+        with instance.app.app_context():
+            samples.seed(instance.db.session, invoices=20, today=date(2026, 11, 21))
+            instance.db.session.commit()
+        instance.start_server()
+        instance.connect(instance.sign_in())
+        instance.wait_idle()
+        yield instance
+    finally:
+        instance.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    assert path, "Install Debian's chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = README_PICTURES if os.environ.get("XTIGER_PICTURES") else tmp_path
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def signed_in(chromium: Browser, instance: Instance, who: str, **context: Any) -> Page:
+    """A page of a fresh browser in which somebody signed in through the form."""
+    page = chromium.new_context(viewport={"width": 1280, "height": 860}, **context).new_page()
+    page.goto(f"{instance.url}/sign-in")
+    page.get_by_label("E-mail").fill(who)
+    page.get_by_label("Password", exact=True).fill(instance.passwords[who])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("navigation").first).to_be_visible()
+    return page
+
+
+def record_id(instance: Instance, number: str) -> int:
+    with instance.app.app_context():
+        found = instance.db.session.scalar(select(Invoice.id).where(Invoice.number == number))
+    assert found
+    return int(found)
+
+
+def total_of(instance: Instance, number: str) -> str:
+    with instance.app.app_context():
+        row = instance.db.session.scalar(select(Invoice).where(Invoice.number == number))
+        return f"{row.total:,.2f}"
+
+
+def main_path(
+    instance: Instance, chromium: Browser, number: str, pictures: Path | None, **context: Any
+) -> None:
+    """Tick as Bo, Sync as Ana, then Xero's own page, Queue, Logs and the mail."""
+    before = len(instance.mails)
+    bo = signed_in(chromium, instance, "bo@example.com", **context)
+    bo.goto(f"{instance.url}/records/Invoices/{record_id(instance, number)}")
+    expect(bo.get_by_text("Allow Xero Sync isn't ticked.")).to_be_visible()
+    bo.get_by_label("Allow Xero Sync").check()
+    bo.get_by_role("button", name="Save", exact=True).click()
+    expect(bo.get_by_label("Allow Xero Sync")).to_be_checked()
+
+    ana = signed_in(chromium, instance, "ana@example.com", **context)
+    ana.goto(f"{instance.url}/")
+    ana.get_by_role("button", name="Sync", exact=True).click()
+    ana.wait_for_url(re.compile(r"/runs/\d+"))
+    instance.wait_idle()
+    ana.reload()
+    expect(ana.get_by_text(re.compile("Finished in")).first).to_be_visible()
+    shoot(ana, pictures, "run")
+
+    ana.goto(f"{instance.url}/records/Invoices/{record_id(instance, number)}")
+    expect(ana.get_by_text(f"It is in Xero as {number} since").first).to_be_visible()
+    shoot(ana, pictures, "record")
+    ana.get_by_role("link", name=f"Open {number} in Xero").click()
+    expect(ana.get_by_text(total_of(instance, number)).first).to_be_visible()
+    assert ana.url.startswith(instance.xero["api_url"])
+
+    ana.goto(instance.xero["api_url"] + "/")
+    expect(ana.get_by_text(number, exact=True).first).to_be_visible()
+    shoot(ana, pictures, "local-xero")
+
+    ana.goto(f"{instance.url}/queue?state=succeeded")
+    expect(ana.get_by_role("row").filter(has_text=number).first).to_contain_text("Succeeded")
+    shoot(ana, pictures, "queue")
+
+    ana.goto(f"{instance.url}/logs")
+    row = ana.get_by_role("row").filter(has_text=number).first
+    expect(row).to_contain_text("Succeeded")
+    expect(row).to_contain_text(re.compile("sent", re.I))
+    row.get_by_role("link").first.click()
+    instance_log = ana.get_by_text("LineItems").first
+    if instance_log.count():
+        expect(instance_log).to_be_attached()
+    shoot(ana, pictures, "log")
+
+    assert len(instance.mails) == before + 1
+    letter: Any = email.message_from_bytes(
+        instance.mails[-1].read_bytes(), policy=email.policy.default
+    )
+    assert letter["Subject"].startswith("[XTiger] ")
+    text = letter.get_body(("plain",)).get_content()
+    html = letter.get_body(("html",)).get_content()
+    assert number in text
+    assert number in html
+    assert total_of(instance, number) in text
+    if pictures:
+        shown = chromium.new_context(viewport={"width": 680, "height": 860}).new_page()
+        shown.set_content(html)
+        shoot(shown, pictures, "mail")
+
+
+def shoot(page: Page, pictures: Path | None, name: str) -> None:
+    if pictures:
+        page.screenshot(path=str(pictures / f"{name}.png"))
+
+
+def test_a_ticked_invoice_is_seen_in_xero_queue_logs_and_mail(
+    instance: Instance, chromium: Browser, pictures: Path
+) -> None:
+    main_path(instance, chromium, "INV-0001", pictures)
+
+
+def test_the_same_without_javascript(instance: Instance, chromium: Browser) -> None:
+    main_path(instance, chromium, "INV-0003", None, java_script_enabled=False)
+
+
+PAGES = (
+    "/",
+    "/records/Invoices",
+    "/records/Contacts",
+    "/records/Invoices/1",
+    "/crm/Invoices/new",
+    "/queue?state=all",
+    "/queue/1",
+    "/runs",
+    "/logs",
+    "/logs/1",
+    "/api-details",
+    "/what-syncs",
+    "/what-syncs/1/Invoices",
+    "/email-notification",
+    "/no-such-page",
+)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_every_page_fits_and_stays_quiet(instance: Instance, chromium: Browser, width: int) -> None:
+    """No sideways scrolling, no console message, no policy report, no request to elsewhere."""
+    page = signed_in(chromium, instance, "ana@example.com")
+    page.set_viewport_size({"width": width, "height": 800})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((instance.url, "data:"))
+            else said.append(f"{page.url} asks {request.url}")
+        ),
+    )
+    for path in PAGES:
+        page.goto(instance.url + path)
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{path} is {wide} px too wide at {width}"
+        assert page.locator("h1").count() == 1, path
+    said = [line for line in said if "no-such-page" not in line or "404" not in line]
+    assert not said

@@ -1,0 +1,103 @@
+"""The journal keeps every call byte for byte, and of an answer only what is no secret."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from tests.store.conftest import NOW
+from xtiger.domain.resources import Resource, Verb
+from xtiger.store import journal, leases
+from xtiger.store.models import Attempt, AttemptElement
+from xtiger.store.schema import Database
+
+BODY = b'{"Invoices":[{"InvoiceNumber":"INV-1","Total":0.10},{"InvoiceNumber":"INV-2"}]}'
+
+
+@pytest.fixture
+def attempt_id(database: Database, organisation: int) -> int:
+    lease = leases.take(database, organisation, holder="w", now=NOW, seconds=180)
+    assert lease
+    elements = [
+        journal.Meant(place, f"INV-{place}", "v1", None, {"Total": Decimal("0.10")}, Decimal("0.1"))
+        for place in (1, 2)
+    ]
+    with database.write() as session:
+        return journal.open_attempt(
+            session,
+            lease,
+            resource=Resource.INVOICES,
+            verb=Verb.CREATE,
+            body=BODY,
+            elements=elements,
+            run_id=None,
+            now=NOW,
+        )
+
+
+def test_the_call_is_the_same_byte_for_byte_each_time(database: Database, attempt_id: int) -> None:
+    with database.read() as session:
+        attempt = session.get_one(Attempt, attempt_id)
+        first, again = journal.call_of(attempt, 2), journal.call_of(attempt, 2)
+    assert first == again
+    assert first.body == BODY
+    assert attempt.body_hash == hashlib.sha256(BODY).hexdigest()
+    assert (first.verb, first.resource) == (Verb.CREATE, Resource.INVOICES)
+
+
+def test_elements_keep_the_order_of_the_body_and_exact_amounts(
+    database: Database, attempt_id: int
+) -> None:
+    with database.read() as session:
+        elements = journal.elements_of(session, attempt_id)
+    assert [one.label for one in elements] == ["INV-1", "INV-2"]
+    assert elements[0].meant == {"Total": Decimal("0.10")}
+    assert str(elements[0].meant["Total"]) == "0.10"
+
+
+def test_an_open_call_is_found_until_it_is_closed(
+    database: Database, organisation: int, attempt_id: int
+) -> None:
+    with database.write() as session:
+        [attempt] = journal.still_open(session, organisation)
+        headers = {
+            "Content-Type": "application/json",
+            "Set-Cookie": "secret",
+            "Authorization": "Bearer abc",
+            "xero-correlation-id": "42",
+        }
+        journal.close(
+            attempt, outcome="settled", now=NOW, status=200, headers=headers, answer=b"{}"
+        )
+    with database.read() as session:
+        assert journal.still_open(session, organisation) == []
+        kept = session.get_one(Attempt, attempt_id)
+    assert kept.answer_headers == {"Content-Type": "application/json", "xero-correlation-id": "42"}
+    assert journal.answer_of(kept) == b"{}"
+
+
+def test_a_key_is_used_for_one_call_only(database: Database, attempt_id: int) -> None:
+    with pytest.raises(IntegrityError), database.write() as session:
+        first = session.get_one(Attempt, attempt_id)
+        session.add(
+            Attempt(
+                organisation_id=first.organisation_id,
+                fence=1,
+                resource="Contacts",
+                verb="PUT",
+                idempotency_key=first.idempotency_key,
+                body_hash="",
+                opened_at=NOW,
+            )
+        )
+
+
+def test_a_place_in_a_call_is_taken_once(database: Database, attempt_id: int) -> None:
+    with pytest.raises(IntegrityError), database.write() as session:
+        first = session.scalars(select(AttemptElement)).first()
+        assert first
+        session.add(AttemptElement(attempt_id=attempt_id, place=first.place, item_id=9, meant={}))

@@ -1,0 +1,127 @@
+"""The hot queries use their partial indexes, and ended rows cost a claim nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, text
+from sqlalchemy.orm import Session
+
+from tests.store.conftest import NOW, add_organisation, ref
+from xtiger.store import bindings, journal, logs, queue
+from xtiger.store.models import QueueItem
+from xtiger.store.schema import Database, migrate
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database whose queue has 50,000 ended rows and a few waiting ones."""
+    folder: Path = tmp_path_factory.mktemp("grown")
+    database = Database(f"sqlite:///{folder / 'x.sqlite'}")
+    migrate(database)
+    one, two = add_organisation(database, "Kauri"), add_organisation(database, "Thames")
+    ended = [
+        {
+            "organisation_id": one if number % 2 else two,
+            "module": "Invoices",
+            "record_id": str(number % 9000),
+            "resource": "Invoices",
+            "rank": 50,
+            "state": "succeeded",
+            "added_at": NOW,
+            "changed_at": NOW,
+        }
+        for number in range(50_000)
+    ]
+    with database.write() as session:
+        session.execute(insert(QueueItem), ended)
+    with database.write() as session:
+        queue.enqueue(session, [queue.Entry(one, ref(n)) for n in range(400)], now=NOW)
+    with database.engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    yield database
+    database.close()
+
+
+@contextmanager
+def plans(database: Database) -> Iterator[list[str]]:
+    """The query plan of each statement as it really goes out."""
+    found: list[str] = []
+    asking = False
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        nonlocal asking
+        if asking or not statement.lstrip().startswith(("SELECT", "UPDATE")):
+            return
+        asking = True
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        found.append(f"{statement}\n  " + " | ".join(str(row[3]) for row in rows))
+        asking = False
+
+    event.listen(database.engine, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        event.remove(database.engine, "before_cursor_execute", explain)
+
+
+HOT: dict[str, tuple[Callable[[Session], object], str]] = {
+    "claim": (
+        lambda session: queue.claim(
+            session, 1, rank=50, up_to=10**9, after=0, limit=200, now=NOW, run_id=None
+        ),
+        "ix_xtiger_queue_due",
+    ),
+    "due_ranks": (
+        lambda session: queue.due_ranks(session, 1, up_to=10**9, now=NOW),
+        "ix_xtiger_queue_due",
+    ),
+    "due_count": (lambda session: queue.due_count(session, 1, now=NOW), "ix_xtiger_queue_due"),
+    "running": (lambda session: queue.running(session, 1), "ix_xtiger_queue_"),
+    "release": (lambda session: queue.release_children(session, [1]), "ix_xtiger_queue_blocked"),
+    "stranded": (lambda session: queue.release_stranded(session, 1), "ix_xtiger_queue_"),
+    "still_open": (lambda session: journal.still_open(session, 1), "ix_xtiger_attempt_open"),
+    "unwritten": (lambda session: bindings.unwritten(session, 1), "ix_xtiger_binding_unwritten"),
+    "mails": (lambda session: logs.waiting_mails(session, now=NOW), "ix_xtiger_mail_waiting"),
+    "runs": (lambda session: logs.unended_runs(session, 1), "ix_xtiger_run_asked"),
+    "open_items": (
+        lambda session: queue.open_items(session, 1, [ref(1), ref(2)]),
+        "ix_xtiger_queue_record",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_uses_its_index(grown: Database, name: str) -> None:
+    ask, index = HOT[name]
+    with pytest.raises(ZeroDivisionError), plans(grown) as found, grown.write() as session:
+        ask(session)
+        raise ZeroDivisionError  # rolled back: the next test finds the queue as it was
+    assert index in found[0], found[0]
+    assert "SCAN xtiger_queue" not in found[0].replace("USING INDEX", "#")
+    if name == "claim":
+        assert "USE TEMP B-TREE" not in found[0]
+
+
+def test_the_last_position_is_found_without_counting(grown: Database) -> None:
+    with plans(grown) as found, grown.read() as session:
+        queue.mark(session)
+    assert "SEARCH xtiger_queue" in found[0]
+
+
+def test_a_claim_stays_fast_beside_fifty_thousand_ended_rows(grown: Database) -> None:
+    seconds = []
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError), grown.write() as session:
+            began = time.perf_counter()
+            claimed = HOT["claim"][0](session)
+            queue.due_ranks(session, 1, up_to=queue.mark(session), now=NOW)
+            seconds.append(time.perf_counter() - began)
+            assert len(claimed) == 200  # type: ignore[arg-type]
+            raise ZeroDivisionError
+    assert min(seconds) < 0.1

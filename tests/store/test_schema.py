@@ -1,0 +1,157 @@
+"""Migrations make exactly the models' tables, and a failing database is told in one sentence."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, Integer, MetaData, Table, select, text
+from sqlalchemy.exc import IntegrityError
+
+from tests.store.conftest import NOW, add_organisation
+from xtiger.accounts import AccountsBase
+from xtiger.crm.builtin import CrmBase
+from xtiger.domain.errors import PermanentError, TransientError
+from xtiger.migrations import VERSION_TABLE, include_name
+from xtiger.store.models import Base, Connection, Organisation, OutboxRow
+from xtiger.store.schema import Database, is_empty, migrate
+
+
+BRANCHES = {"core": Base.metadata, "crm": CrmBase.metadata, "accounts": AccountsBase.metadata}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_migrations_make_exactly_the_models_tables(database: Database, branch: str) -> None:
+    """Autogenerate, which sees all tables but those of the other branches, has nothing to do."""
+    others = {VERSION_TABLE}.union(
+        *(metadata.tables for name, metadata in BRANCHES.items() if name != branch)
+    )
+
+    def include(name: str | None, kind: str, _parents: Any) -> bool:
+        return kind != "table" or name not in others
+
+    with database.engine.connect() as connection:
+        options = {"include_name": include, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, BRANCHES[branch]) == []
+
+
+def test_partial_indexes_have_the_same_condition_as_in_the_models(database: Database) -> None:
+    """Autogenerate doesn't compare conditions; a wrong one makes an index useless."""
+    wanted = {
+        index.name: str(index.dialect_options[database.engine.dialect.name]["where"])
+        for table in Base.metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options[database.engine.dialect.name]["where"] is not None
+    }
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index'"
+        if database.engine.dialect.name == "sqlite"
+        else "SELECT indexname, indexdef FROM pg_indexes"
+    )
+    with database.engine.connect() as connection:
+        made = {name: sql or "" for name, sql in connection.execute(text(query))}
+    assert len(wanted) >= 7
+    for name, condition in wanted.items():
+        assert "WHERE" in made[str(name)], name
+        if database.engine.dialect.name == "sqlite":
+            assert made[str(name)].endswith(condition)
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    migrate(database)
+    assert not is_empty(database)
+
+
+def test_the_core_alone_can_be_migrated_into_a_hosts_database(database_url: str) -> None:
+    database = Database(database_url)
+    try:
+        assert is_empty(database)
+        Table("deals", hosts := MetaData(), Column("id", Integer, primary_key=True))
+        hosts.create_all(database.engine)
+        migrate(database, branches=("core",))
+        with database.engine.connect() as connection:
+            names = connection.dialect.get_table_names(connection)
+        assert "deals" in names
+        assert not [name for name in names if name.startswith("crm_")]
+    finally:
+        database.close()
+
+
+def test_a_hosts_autogenerate_leaves_our_tables_alone(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": include_name})
+        proposed = compare_metadata(context, CrmBase.metadata)
+    dropped = {str(step[1]) for step in proposed if step[0] == "remove_table"}
+    assert not [name for name in dropped if name.startswith("xtiger_")]
+    assert include_name("deals", "table", {})
+    assert not include_name("xtiger_queue", "table", {})
+    assert include_name("ix_anything", "index", {})
+
+
+def test_an_unmigrated_database_is_told_with_the_command_that_helps(database_url: str) -> None:
+    database = Database(database_url)
+    try:
+        for table in (Connection, OutboxRow):
+            with pytest.raises(PermanentError, match="Run: xtiger migrate"), database.read() as s:
+                s.scalars(select(table)).all()
+    finally:
+        database.close()
+
+
+def test_a_full_database_is_one_clear_sentence_and_goes_on_after_room_was_made(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    roomy = Database(url)
+    migrate(roomy)
+    with roomy.read() as session:
+        pages = session.execute(text("PRAGMA page_count")).scalar_one()
+    tight = Database(url, max_pages=pages + 2)
+    with pytest.raises(TransientError, match="^The database is full: nothing was saved"):
+        for number in range(1000):
+            with tight.write() as session:
+                session.add(Organisation(tenant_id=str(number), name="n" * 250))
+    tight.close()
+    assert add_organisation(roomy, "after") > 0
+    roomy.close()
+
+
+def test_a_broken_rule_of_ours_is_not_taken_for_a_lost_connection(database: Database) -> None:
+    """Names of our own tables hold the word "connection"."""
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.add(Organisation(tenant_id="t", name="n", connection_id=4711))
+
+
+def test_a_database_that_is_away_is_transient(postgres_url: str) -> None:
+    gone = Database(postgres_url.replace("/t", "/missing_t"))
+    with pytest.raises(TransientError, match="doesn't answer"), gone.read() as session:
+        session.execute(text("SELECT 1"))
+    gone.close()
+
+
+def test_writers_wait_for_each_other_and_no_write_is_lost(database: Database) -> None:
+    organisation = add_organisation(database, "counted")
+
+    def step(_n: int) -> None:
+        with database.write() as session:
+            row = session.get_one(Organisation, organisation, with_for_update=True)
+            row.fence += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(step, range(40)))
+    with database.read() as session:
+        assert session.get_one(Organisation, organisation).fence == 40
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as session:
+        session.add(OutboxRow(module="Contacts", record_id="1", kind="saved", at=NOW))
+        session.flush()
+        raise ZeroDivisionError
+    with database.read() as session:
+        assert session.scalars(select(OutboxRow)).all() == []

@@ -1,0 +1,384 @@
+"""The forms of the small built-in CRM: contacts, products, and invoices with their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask import current_app, redirect, request, url_for
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from xtiger.crm.builtin import (
+    CONTACTS,
+    PRODUCTS,
+    Contact,
+    Invoice,
+    InvoiceLine,
+    Product,
+    count_lines,
+)
+from xtiger.domain.errors import XTigerError
+from xtiger.domain.money import DocumentTotals
+from xtiger.domain.records import Module, RecordRef
+from xtiger.engine import intake, scheduler
+from xtiger.web.access import can, needs
+from xtiger.web.actions import done, fault, module_of, name
+from xtiger.web.errors import no_record
+from xtiger.web.forms import ContactForm, InvoiceForm, ProductForm, clean
+from xtiger.web.frame import load, now, page, xt, zone
+from xtiger.web.routes import Routes
+from xtiger.web.words import say
+
+routes = Routes()
+
+MODELS: dict[Module, Any] = {
+    Module.CONTACTS: Contact,
+    Module.PRODUCTS: Product,
+    Module.INVOICES: Invoice,
+}
+#: Lines an empty form begins with, and the most a form may have.
+FIRST_LINES, MOST_LINES = 2, 200
+
+
+def _session() -> Any:
+    """The CRM's own session, whose changes the outbox captures."""
+    return current_app.extensions["sqlalchemy"].session
+
+
+@routes.get("/crm/<module>/new")
+@needs("crm.edit")
+def crm_new(module: str) -> Any:
+    """An empty form."""
+    chosen = module_of(module)
+    return _page(chosen, None, _form(chosen, None))
+
+
+@routes.post("/crm/<module>/new")
+@needs("crm.edit")
+def crm_add(module: str) -> Any:
+    """Makes a record, or redraws the form with a line more or less."""
+    chosen = module_of(module)
+    return _submitted(chosen, None)
+
+
+@routes.get("/crm/<module>/<record_id>/edit")
+@needs("crm.edit")
+def crm_edit(module: str, record_id: str) -> Any:
+    """A record's form."""
+    chosen = module_of(module)
+    thing = _thing(chosen, record_id)
+    return _page(chosen, thing, _form(chosen, thing))
+
+
+@routes.post("/crm/<module>/<record_id>/edit")
+@needs("crm.edit")
+def crm_save(module: str, record_id: str) -> Any:
+    """Saves a record, or redraws the form with a line more or less."""
+    chosen = module_of(module)
+    return _submitted(chosen, _thing(chosen, record_id))
+
+
+def _thing(module: Module, record_id: str) -> Any:
+    number = int(record_id) if record_id.isascii() and record_id.isdigit() else -1
+    thing = _session().get(MODELS[module], number) if number < 2**31 else None
+    if thing is None:
+        no_record()
+    return thing
+
+
+def _form(module: Module, thing: Any, *, submitted: bool = False) -> Any:
+    """The module's form with its choices, from the request or from the record."""
+    given: dict[str, Any] = {} if submitted else {"formdata": None}
+    form: Any
+    if module is Module.CONTACTS:
+        form = ContactForm(obj=thing, **given)
+        form.status.choices = list(CONTACTS.statuses)
+    elif module is Module.PRODUCTS:
+        form = ProductForm(obj=thing, **given)
+        form.status.choices = list(PRODUCTS.statuses)
+    else:
+        form = InvoiceForm(data=None if submitted else _invoice_data(thing), **given)
+        form.status.choices = list(Invoice.STATUSES)
+        _invoice_choices(form)
+    return form
+
+
+def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
+    if invoice is None:
+        today = now().astimezone(zone()).date()
+        return {
+            "number": _next_number(),
+            "date": today,
+            "due_date": today + timedelta(days=14),
+            "currency": _usual_currency(),
+            "amounts": "exclusive",
+            "status": "Created",
+            "lines": [{"quantity": Decimal(1)} for _ in range(FIRST_LINES)],
+        }
+    names = ("number", "date", "due_date", "reference", "currency", "amounts", "status")
+    return {
+        **{each: getattr(invoice, each) for each in names},
+        "contact": str(invoice.contact_id),
+        "lines": [
+            {
+                "product": str(line.product_id or ""),
+                "description": line.description,
+                "quantity": line.quantity,
+                "unit_price": line.unit_price,
+                "discount": line.discount or None,
+                "tax_rate": line.tax_rate or None,
+            }
+            for line in invoice.lines
+        ],
+    }
+
+
+def _invoice_choices(form: InvoiceForm) -> None:
+    contacts = _session().execute(select(Contact.id, Contact.name).order_by(Contact.name)).all()
+    form.contact.choices = [("", "–"), *((str(id_), text) for id_, text in contacts)]
+    products = _session().scalars(select(Product).order_by(Product.code, Product.name)).all()
+    choices = [("", "–"), *((str(one.id), _product_name(one)) for one in products)]
+    for line in form.lines:
+        line.form.product.choices = choices
+
+
+def _product_name(product: Product) -> str:
+    return f"{product.code} · {product.name}" if product.code else product.name
+
+
+def _next_number() -> str:
+    """The number behind the newest invoice's, where that one ends in digits."""
+    last = _session().scalar(select(Invoice.number).order_by(Invoice.id.desc()).limit(1))
+    if last is None:
+        return "INV-1"
+    head = last.rstrip("0123456789")
+    digits = last[len(head) :]
+    while digits:
+        digits = str(int(digits) + 1).zfill(len(digits))
+        if _session().scalar(select(Invoice.id).where(Invoice.number == head + digits)) is None:
+            return head + digits
+    return ""
+
+
+def _usual_currency() -> str:
+    last = _session().scalar(select(Invoice.currency).order_by(Invoice.id.desc()).limit(1))
+    if last:
+        return str(last)
+    with xt().services.database.read() as session:
+        first = next(iter(load(session).organisations), None)
+    return (first.currency if first else None) or ""
+
+
+def _submitted(module: Module, thing: Any) -> Any:
+    form = _form(module, thing, submitted=True)
+    if isinstance(form, InvoiceForm) and (step := _line_step(form)):
+        return _page(module, thing, form, step=step)
+    sound = form.validate()
+    if isinstance(form, InvoiceForm):
+        sound = _check_invoice(form, thing) and sound
+    if isinstance(form, ProductForm):
+        sound = _check_product(form, thing) and sound
+    if not sound:
+        return _page(module, thing, form, status=422)
+    session = _session()
+    saved = thing if thing is not None else MODELS[module]()
+    _fill(module, saved, form)
+    if thing is None:
+        session.add(saved)
+    try:
+        session.commit()
+    except IntegrityError:
+        session.rollback()
+        form.number.errors = [say("crm.number.taken", number=form.number.data)]
+        return _page(module, thing, form, status=422)
+    return _after(RecordRef(module, str(saved.id)), saved.label)
+
+
+def _line_step(form: InvoiceForm) -> str | None:
+    """Adds or removes a line, fills in what a product says; None where a save was meant."""
+    pressed = request.form.get("step", "")
+    if not pressed:
+        return None
+    what, _, number = pressed.partition(":")
+    if what == "remove" and number.isdigit() and int(number) < len(form.lines.entries):
+        del form.lines.entries[int(number)]
+        _renumber(form)
+    _products_say(form)
+    if what == "add" and len(form.lines.entries) < MOST_LINES:
+        form.lines.append_entry({"quantity": Decimal(1)})
+        form.lines.entries[-1].form.product.choices = _choices_of(form)
+    return what
+
+
+def _choices_of(form: InvoiceForm) -> list[tuple[str, str]]:
+    products = _session().scalars(select(Product).order_by(Product.code, Product.name)).all()
+    return [("", "–"), *((str(one.id), _product_name(one)) for one in products)]
+
+
+def _renumber(form: InvoiceForm) -> None:
+    """Gives the lines behind a removed one their new names."""
+    for place, entry in enumerate(form.lines.entries):
+        prefix = f"{form.lines.name}-{place}"
+        entry.name = entry.id = prefix
+        for field in entry.form:
+            field.name = field.id = f"{prefix}-{field.short_name}"
+            field.label.field_id = field.id
+    form.lines.last_index = len(form.lines.entries) - 1
+
+
+def _products_say(form: InvoiceForm) -> None:
+    """A chosen product gives an untouched line its price and tax."""
+    for entry in form.lines.entries:
+        line = entry.form
+        product = _product(line.product.data)
+        if product is not None and line.unit_price.data is None and not line.unit_price.errors:
+            line.unit_price.data, line.unit_price.raw_data = product.price, None
+            if line.tax_rate.data is None:
+                line.tax_rate.data, line.tax_rate.raw_data = product.tax_rate, None
+
+
+def _product(text: str | None) -> Product | None:
+    if not text or not text.isdigit() or len(text) > 9:
+        return None
+    found: Product | None = _session().get(Product, int(text))
+    return found
+
+
+def _check_invoice(form: InvoiceForm, thing: Invoice | None) -> bool:
+    """What a form alone can't know: the contact, the number, at least one line."""
+    sound = True
+    contact = form.contact.data or ""
+    known = contact.isdigit() and len(contact) < 10
+    if not known or _session().get(Contact, int(contact)) is None:
+        form.contact.errors = [say("form.choice")]
+        sound = False
+    other = _session().scalar(
+        select(Invoice.id).where(Invoice.number == (form.number.data or "").strip())
+    )
+    if other is not None and (thing is None or other != thing.id):
+        form.number.errors = [say("crm.number.taken", number=form.number.data)]
+        sound = False
+    if all(entry.form.blank() for entry in form.lines.entries):
+        form.lines.errors = [say("crm.lines.none")]
+        sound = False
+    return sound
+
+
+def _check_product(form: ProductForm, thing: Product | None) -> bool:
+    """A part number names one product: Xero keeps item codes unique."""
+    code = clean(form.code.data)
+    if code is None:
+        return True
+    other = _session().scalar(select(Product.id).where(Product.code == code))
+    if other is None or (thing is not None and other == thing.id):
+        return True
+    form.code.errors = [say("crm.code.taken", code=code)]
+    return False
+
+
+def _fill(module: Module, thing: Any, form: Any) -> None:
+    if module is Module.INVOICES:
+        _fill_invoice(thing, form)
+        return
+    for field in form:
+        if field.name == "csrf_token":
+            continue
+        value = field.data
+        if isinstance(value, str):
+            value = clean(value)
+        if field.name == "tax_rate":
+            value = value or Decimal(0)
+        setattr(thing, field.name, value)
+
+
+def _fill_invoice(invoice: Invoice, form: InvoiceForm) -> None:
+    invoice.number = (form.number.data or "").strip()
+    invoice.contact_id = int(form.contact.data)
+    invoice.date, invoice.due_date = form.date.data, form.due_date.data
+    invoice.reference = clean(form.reference.data)
+    invoice.currency, invoice.amounts = form.currency.data, form.amounts.data
+    invoice.status = form.status.data
+    _products_say(form)
+    invoice.lines = _lines(form)
+    invoice.count()
+
+
+def _lines(form: InvoiceForm) -> list[InvoiceLine]:
+    """The entered lines; empty ones are left out."""
+    found = []
+    for entry in form.lines.entries:
+        line = entry.form
+        if line.blank():
+            continue
+        product = _product(line.product.data)
+        found.append(
+            InvoiceLine(
+                place=len(found),
+                product_id=product.id if product else None,
+                description=clean(line.description.data),
+                quantity=Decimal(1) if line.quantity.data is None else line.quantity.data,
+                unit_price=line.unit_price.data or Decimal(0),
+                discount=line.discount.data or Decimal(0),
+                tax_rate=line.tax_rate.data or Decimal(0),
+            )
+        )
+    return found
+
+
+def _totals(form: InvoiceForm) -> tuple[DocumentTotals, Sequence[Decimal | None]]:
+    """What the form adds up to now, and each entry's amount, in the arithmetic of a save."""
+    totals = count_lines(_lines(form), form.amounts.data or "exclusive")
+    nets = iter(totals.nets)
+    return totals, [None if e.form.blank() else next(nets) for e in form.lines.entries]
+
+
+def _after(ref: RecordRef, label: str) -> Any:
+    """Behind a save: to the record, or with [Save and sync] to its run."""
+    here = url_for("xtiger.record", module=ref.module.value, record_id=ref.id)
+    if request.form.get("then") != "sync":
+        done(say("crm.saved", label=label))
+        return redirect(here, 303)
+    try:
+        intake.set_flag(xt().services, ref, who=name(), allow=True)
+        runs = scheduler.sync_records(xt().services, [ref], who=name())
+    except XTigerError as error:
+        done(say("crm.saved", label=label))
+        fault(error.sentence)
+        return redirect(here, 303)
+    done(say("crm.saved.sync", label=label))
+    if runs and can("queue.read"):
+        return redirect(url_for("xtiger.run", run_id=runs[0]), 303)
+    return redirect(here, 303)
+
+
+def _page(
+    module: Module, thing: Any, form: Any, *, status: int = 200, step: str | None = None
+) -> Any:
+    totals, amounts = _totals(form) if isinstance(form, InvoiceForm) else (None, [])
+    templates = {
+        Module.CONTACTS: "xtiger/crm_contact.html",
+        Module.PRODUCTS: "xtiger/crm_product.html",
+        Module.INVOICES: "xtiger/crm_invoice.html",
+    }
+    where = url_for("xtiger.records", module=module.value)
+    crumbs = [("Records", url_for("xtiger.records_home")), (module.value, where)]
+    back = where
+    if thing is not None:
+        back = url_for("xtiger.record", module=module.value, record_id=thing.id)
+        crumbs.append((thing.label, back))
+    return page(
+        templates[module],
+        status=status,
+        form=form,
+        module=module,
+        thing=thing,
+        totals=totals,
+        amounts=amounts,
+        step=step,
+        back=back,
+        crumbs=crumbs,
+        heading_text=f"Edit {thing.label}" if thing is not None else f"New {module.singular}",
+    )
