@@ -36,9 +36,11 @@ class FlaskMail:
     """A MailPort on the host's Flask-Mail, or on one of our own that touches nobody else's."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
-        self._app = app
+        # Flask-Mail looks itself up in the current app; where the host has none, an app that
+        # serves no page holds ours, so that the host's place for it stays free.
+        self._app = app if "mail" in app.extensions else _own(settings)
         self._sender = settings.mail_sender
-        self._mail: Any = app.extensions.get("mail") or _own(settings)
+        self._mail: Any = self._app.extensions["mail"]
 
     def send(self, letter: Letter) -> None:
         message = flask_mail.Message(
@@ -78,15 +80,15 @@ def _said(answer: bytes | str) -> str:
     return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
 
 
-def _own(settings: Settings) -> Any:
-    """Flask-Mail's state object by itself: `init_app` would take the host's place for it."""
-    return flask_mail.Mail().init_mail(
-        {
-            "MAIL_SERVER": settings.mail_server,
-            "MAIL_PORT": settings.mail_port,
-            "MAIL_USE_TLS": settings.mail_tls,
-            "MAIL_USERNAME": settings.mail_username or None,
-            "MAIL_PASSWORD": settings.mail_password or None,
-            "MAIL_DEFAULT_SENDER": settings.mail_sender,
-        }
+def _own(settings: Settings) -> Flask:
+    app = Flask("xtiger.mail")
+    app.config.update(
+        MAIL_SERVER=settings.mail_server,
+        MAIL_PORT=settings.mail_port,
+        MAIL_USE_TLS=settings.mail_tls,
+        MAIL_USERNAME=settings.mail_username or None,
+        MAIL_PASSWORD=settings.mail_password or None,
+        MAIL_DEFAULT_SENDER=settings.mail_sender,
     )
+    flask_mail.Mail(app)
+    return app

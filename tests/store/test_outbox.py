@@ -120,9 +120,7 @@ def test_the_oldest_changes_are_read_first_and_stay_until_they_are_forgotten(
     assert len(changes(database)) == 5
     with database.write() as session:
         outbox.forget(session, outbox.still_there(session, rows))
-    assert changes(database) == [("Invoices:2", "saved"), ("Invoices:3", "saved")] + [
-        ("Invoices:4", "saved")
-    ]
+    assert changes(database) == [(f"Invoices:{n}", "saved") for n in (2, 3, 4)]
 
 
 def test_a_change_that_got_a_forgotten_ones_number_is_not_forgotten_with_it(

@@ -22,7 +22,7 @@ from xtiger.demo.instance import Instance, Ports, free_port
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake
-from xtiger.store.models import LogEntry, QueueItem
+from xtiger.store.models import LogEntry, Organisation, QueueItem
 from xtiger.store.schema import Database, is_empty
 
 Figures = dict[str, Any]
@@ -107,13 +107,15 @@ class _Stage:
         with self.instance.services.database.read() as session:
             return session.scalar(select(func.count()).select_from(LogEntry)) or 0
 
-    def places(self) -> dict[str, int]:
-        """The newest position of each record, by its label."""
+    def places(self) -> dict[tuple[str, str], int]:
+        """The first position of each record, by tenant and label."""
         with self.instance.services.database.read() as session:
             rows = session.execute(
-                select(QueueItem.label, func.min(QueueItem.id)).group_by(QueueItem.label)
+                select(Organisation.tenant_id, QueueItem.label, func.min(QueueItem.id))
+                .join(Organisation, Organisation.id == QueueItem.organisation_id)
+                .group_by(Organisation.tenant_id, QueueItem.label)
             )
-            return {str(label): int(place) for label, place in rows}
+            return {(str(tenant), str(label)): int(place) for tenant, label, place in rows}
 
 
 def press_sync(browser: Browser, url: str) -> None:
@@ -219,7 +221,7 @@ def _unexpected(stage: _Stage, books: Books, ticked: Sequence[RecordRef]) -> int
     )
 
 
-def out_of_order(elements: Sequence[Sent], places: dict[str, int]) -> int:
+def out_of_order(elements: Sequence[Sent], places: dict[tuple[str, str], int]) -> int:
     """Children before parents, updates before creates, younger before older in one verb.
 
     Only first deliveries count; a replay repeats what had its turn already.
@@ -240,7 +242,7 @@ def out_of_order(elements: Sequence[Sent], places: dict[str, int]) -> int:
             created.add(one.id)
         if one.method == "POST" and one.id not in created:
             wrong += 1
-        place = places.get(one.key, 0)
+        place = places.get((one.tenant, one.key), 0)
         key = (one.tenant, one.resource, f"{one.method}{number}")
         if one.method == "PUT" and place < last[key]:
             wrong += 1

@@ -259,7 +259,7 @@ class Instance:
         browser.press("Allow access")
         browser.open(f"{self.url}/api-details")
         tenants = [each["tenant_id"] for each in self.xero["organisations"]]
-        browser.press("Use these organisations", tenants=tenants)
+        browser.press("Use ticked organisations", tenants=tenants)
         for _each in tenants:
             browser.open(f"{self.url}/api-details")
             browser.press("Go live")

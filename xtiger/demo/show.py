@@ -31,13 +31,13 @@ def run(
     2. Sample records, if the books are empty; the awkward ones are ticked.
     3. The server; then, unless it is connected, the real consent flow through its pages.
     """
-    told: list[int] = []
 
-    def tell(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
+    def tell(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, tell)
+    # Explicitly, since a shell's background job starts with Ctrl-C switched off.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, tell)
     instance = Instance.at(folder, database_url=database_url, port=port)
     try:
         say("Starting the local Xero and the mail sink …")

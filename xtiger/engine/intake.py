@@ -118,8 +118,9 @@ def relay(services: Services) -> int:
                 # What is in Xero already stays there.
                 sentence = "It was deleted in the CRM before this was sent."
                 queue.drop(session, None, ref, sentence=sentence)
-            changed = [record for ref, record in records.items() if ref in refs]
-            _take_in(session, services, changed, parents, who=None)
+            # Places are given in the order of the changes, not in that of reading.
+            in_order = [change.ref for change in changes if change.ref in refs & records.keys()]
+            _take_in(session, services, [records[ref] for ref in in_order], parents, who=None)
             outbox.forget(session, mine)
         total += len(rows)
 

@@ -36,7 +36,7 @@ def sync_now(
 ) -> list[int]:
     """**Sync**: enqueues what is selected and asks for a run at once; answers with run ids.
 
-    Raises PermanentError where an organisation isn't live yet.
+    An organisation without anything due gets no run. Raises PermanentError where an organisation isn't live yet.
     """
     chosen = _chosen(services, organisation_id)
     sleeping = [row.name for row in chosen if row.live_since is None]
@@ -48,7 +48,10 @@ def sync_now(
     if not awake:
         raise PermanentError("No organisation is connected. Connect one under API details.")
     intake.add_selected(services, organisation_id=organisation_id, modules=modules, who=who)
-    return _ask(services, [row.id for row in awake], who=who)
+    now = services.clock.now()
+    with services.database.read() as session:
+        due = [row.id for row in awake if queue.due_count(session, row.id, now=now)]
+    return _ask(services, due, who=who)
 
 
 def sync_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> list[int]:

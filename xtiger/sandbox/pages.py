@@ -20,6 +20,8 @@ from xtiger.sandbox.state import Organisation, State, Stored
 from xtiger.sandbox.wire import Json, identifier
 
 _PAGE = 100
+#: Invoices of each organisation on the first page.
+_NEWEST = 10
 _TABS = {"invoices": "invoice", "contacts": "contact", "items": "item"}
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -63,8 +65,17 @@ def favicon() -> Response:
 
 @blueprint.get("/")
 def home() -> str:
-    found = [(one, _counts(one.tenant)) for one in _state().organisations()]
+    """Every organisation with its counts and newest invoices."""
+    found = [
+        (one, _counts(one.tenant), _newest(one.tenant, _NEWEST))
+        for one in _state().organisations()
+    ]
     return render_template("home.html", organisations=found)
+
+
+def _newest(tenant: str, limit: int) -> list[Json]:
+    rows = _state().objects(tenant, "invoice", order="position DESC", limit=limit)
+    return [_row(tenant, "invoices", one) for one in rows]
 
 
 @blueprint.get("/organisations/<tenant>")

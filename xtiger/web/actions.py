@@ -63,10 +63,8 @@ def name() -> str:
 
 def module_of(text: str) -> Module:
     """The module of an address; others have no page."""
-    for module in Module:
-        if module.value.lower() == text.lower():
-            return module
-    no_record()
+    found = next((one for one in Module if one.value.lower() == text.lower()), None)
+    return found or no_record()
 
 
 def modules_of(text: str) -> list[Module] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import abort, redirect, request, session as browser
+from flask import abort, redirect, request
+from flask import session as browser
 from sqlalchemy import select
 
 from xtiger.domain.queueing import OPEN
@@ -158,7 +159,7 @@ def api_disconnect_ask(organisation_id: int) -> Any:
             for state, number in queue.counts(session, organisation_id).items()
             if state in OPEN
         )
-    consequence = say("api.disconnect.help", waiting=waiting(queued).replace("record", "queued record"))
+    consequence = say("api.disconnect.help", waiting=waiting(queued))
     return page("xtiger/disconnect.html", organisation=row, consequence=consequence)
 
 

@@ -154,12 +154,12 @@ def _next_number() -> str:
     last = _session().scalar(select(Invoice.number).order_by(Invoice.id.desc()).limit(1))
     if last is None:
         return "INV-1"
-    head = last.rstrip("0123456789")
-    digits = last[len(head) :]
-    while digits:
-        digits = str(int(digits) + 1).zfill(len(digits))
-        if _session().scalar(select(Invoice.id).where(Invoice.number == head + digits)) is None:
-            return head + digits
+    head = str(last).rstrip("0123456789")
+    digits = str(last)[len(head) :]
+    for step in range(1, 50 if digits else 0):
+        number = head + str(int(digits) + step).zfill(len(digits))
+        if _session().scalar(select(Invoice.id).where(Invoice.number == number)) is None:
+            return number
     return ""
 
 
@@ -169,7 +169,7 @@ def _usual_currency() -> str:
         return str(last)
     with xt().services.database.read() as session:
         first = next(iter(load(session).organisations), None)
-    return (first.currency if first else None) or ""
+    return str(first.currency or "") if first else ""
 
 
 def _submitted(module: Module, thing: Any) -> Any:
@@ -297,7 +297,8 @@ def _fill(module: Module, thing: Any, form: Any) -> None:
 def _fill_invoice(invoice: Invoice, form: InvoiceForm) -> None:
     invoice.number = (form.number.data or "").strip()
     invoice.contact_id = int(form.contact.data)
-    invoice.date, invoice.due_date = form.date.data, form.due_date.data
+    invoice.date = form.date.data
+    invoice.due_date = form.due_date.data
     invoice.reference = clean(form.reference.data)
     invoice.currency, invoice.amounts = form.currency.data, form.amounts.data
     invoice.status = form.status.data
@@ -308,7 +309,7 @@ def _fill_invoice(invoice: Invoice, form: InvoiceForm) -> None:
 
 def _lines(form: InvoiceForm) -> list[InvoiceLine]:
     """The entered lines; empty ones are left out."""
-    found = []
+    found: list[InvoiceLine] = []
     for entry in form.lines.entries:
         line = entry.form
         if line.blank():

@@ -16,7 +16,7 @@ from xtiger.engine import intake, scheduler
 from xtiger.store.models import Organisation, QueueItem, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import can, needs
-from xtiger.web.actions import back, fault, go, modules_of, name, say_added, spoken, whole
+from xtiger.web.actions import back, done, go, modules_of, name, say_added, spoken, whole
 from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
@@ -93,7 +93,7 @@ def sync() -> Any:
             who=name(),
         )
         if not runs:
-            fault(say("sync.none"))
+            done(say("sync.none"))
     return go("run", run_id=runs[0]) if runs else back("dashboard")
 
 
@@ -218,18 +218,14 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
         return say("health.need", need=text, went=f"{went:,}")
     if active is not None:
         settled = active.succeeded + active.unchanged + active.failed + active.blocked
-        return say(
-            "health.sending", due=formats.counted(active.due, "record"), done=f"{settled:,}"
-        )
+        return say("health.sending", due=formats.counted(active.due, "record"), done=f"{settled:,}")
     asleep = next((card for card in cards if card.state == "not live"), None)
     if asleep is not None:
         return say("health.not_live", organisation=asleep.organisation.name)
     queued = sum(card.queued for card in cards)
     paused = next((card for card in cards if card.state == "paused"), None)
     if paused is not None:
-        return say(
-            "health.paused", organisation=paused.organisation.name, waiting=waiting(queued)
-        )
+        return say("health.paused", organisation=paused.organisation.name, waiting=waiting(queued))
     if queued:
         return say("health.waiting", waiting=waiting(queued), went=f"{went:,}")
     return say("health.well")
@@ -290,4 +286,3 @@ def chart(days: dict[date, tuple[int, int, int]], today: date) -> list[Bar]:
         return []
     span = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     return [Bar(day, *days.get(day, (0, 0, 0))) for day in span]
-

@@ -68,9 +68,7 @@ def email_save() -> Any:
 def email_own() -> Any:
     """A person's own subscription."""
     address = who().email
-    others = [
-        one for one in reports.recipients(xt().services) if one.lower() != address.lower()
-    ]
+    others = [one for one in reports.recipients(xt().services) if one.lower() != address.lower()]
     on = request.form.get("on") == "1"
     with spoken():
         reports.set_recipients(xt().services, [*others, address] if on else others, who=name())

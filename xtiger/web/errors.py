@@ -106,4 +106,3 @@ def _shown(title: str, sentence: str, status: int) -> Any:
         return show("xtiger/error.html", status=status, title=title, sentence=sentence)
     except XTigerError:
         return plain_page("xtiger/error.html", status=status, title=title, sentence=sentence)
-

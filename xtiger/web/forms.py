@@ -72,7 +72,7 @@ def clean(value: str | None) -> str | None:
     return (value or "").strip() or None
 
 
-class ExactField(StringField):
+class ExactField(StringField):  # type: ignore[misc]
     """A Decimal exactly as typed; it never passes through a float."""
 
     data: Any
@@ -83,10 +83,10 @@ class ExactField(StringField):
             self.data = None
             return
         try:
-            number = Decimal(self.raw.replace(" ", "").replace(",", "."))
+            number = Decimal(self.raw)
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite() or number.adjusted() > 14 or number.as_tuple().exponent < -8:
+        if not number.is_finite() or number.adjusted() > 14 or number != round(number, 8):
             self.data = None
             raise ValueError(say("form.number", value=self.raw))
         self.data = number
@@ -97,8 +97,10 @@ class ExactField(StringField):
         return "" if self.data is None else format(self.data, "f")
 
 
-class DayField(DateField):
+class DayField(DateField):  # type: ignore[misc]
     """A plain day."""
+
+    data: Any
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         text = valuelist[0].strip() if valuelist else ""
@@ -109,7 +111,7 @@ class DayField(DateField):
             raise ValueError(say("form.day", value=text)) from None
 
 
-class WholeField(IntegerField):
+class WholeField(IntegerField):  # type: ignore[misc]
     """A whole number."""
 
     def process_formdata(self, valuelist: list[Any]) -> None:
@@ -119,14 +121,14 @@ class WholeField(IntegerField):
             raise ValueError(say("form.whole", value=valuelist[0])) from None
 
 
-class TicksField(SelectMultipleField):
+class TicksField(SelectMultipleField):  # type: ignore[misc]
     """Several of a list, each with its own box."""
 
     widget = ListWidget(prefix_label=False)
     option_widget = CheckboxInput()
 
 
-class AppForm(FlaskForm):
+class AppForm(FlaskForm):  # type: ignore[misc]
     """The Xero app."""
 
     client_id = StringField(
@@ -139,13 +141,13 @@ class AppForm(FlaskForm):
     )
 
 
-class RecipientsForm(FlaskForm):
+class RecipientsForm(FlaskForm):  # type: ignore[misc]
     """Who gets the mail after each sync."""
 
     addresses = TextAreaField("Addresses, one a line", render_kw={"rows": "5"})
 
 
-class ProfileForm(FlaskForm):
+class ProfileForm(FlaskForm):  # type: ignore[misc]
     """What syncs of one module to one organisation."""
 
     seen = HiddenField()
@@ -183,7 +185,7 @@ class ProfileForm(FlaskForm):
             raise ValidationError(say("what.route.half"))
 
 
-class ContactForm(FlaskForm):
+class ContactForm(FlaskForm):  # type: ignore[misc]
     """A contact of the small CRM."""
 
     name = StringField("Name", [required, at_most(255)])
@@ -205,7 +207,7 @@ class ContactForm(FlaskForm):
 _PRICE = {"inputmode": "decimal"}
 
 
-class ProductForm(FlaskForm):
+class ProductForm(FlaskForm):  # type: ignore[misc]
     """A product of the small CRM."""
 
     code = StringField("Part number", [at_most(30)])
@@ -213,13 +215,15 @@ class ProductForm(FlaskForm):
     description = TextAreaField("Description", [at_most(4000)], render_kw={"rows": "3"})
     price = ExactField("Price", [required], render_kw=_PRICE)
     cost = ExactField("Cost", [Optional()], render_kw=_PRICE)
-    tax_rate = ExactField("Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE)
+    tax_rate = ExactField(
+        "Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
+    )
     sales_account = StringField("Sales account", [at_most(10)])
     purchase_account = StringField("Purchase account", [at_most(10)])
     status = SelectField("Status")
 
 
-class LineForm(Form):
+class LineForm(Form):  # type: ignore[misc]
     """One line of an invoice."""
 
     product = SelectField("Product", validate_choice=False)
@@ -229,7 +233,9 @@ class LineForm(Form):
     discount = ExactField(
         "Discount %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
     )
-    tax_rate = ExactField("Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE)
+    tax_rate = ExactField(
+        "Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
+    )
 
     def blank(self) -> bool:
         """Whether nothing was entered in it."""
@@ -241,7 +247,7 @@ class LineForm(Form):
         )
 
 
-class InvoiceForm(FlaskForm):
+class InvoiceForm(FlaskForm):  # type: ignore[misc]
     """An invoice or bill of the small CRM."""
 
     number = StringField("Number", [required, at_most(255)])

@@ -167,9 +167,7 @@ def _banner(session: Session, frame: Frame) -> Banner | None:
     )
     held = next((one for one in shown if one.held_until and one.held_until > now()), None)
     if silent and held is None and not any(each.paused_at for each in shown):
-        sentence = say(
-            "banner.worker", waiting=waiting(frame.open_count), time=clock_time(silent)
-        )
+        sentence = say("banner.worker", waiting=waiting(frame.open_count), time=clock_time(silent))
         return Banner("paused", "exclamation-triangle", sentence)
     if held is not None:
         return Banner("paused", "clock", say("banner.held", why=held.held_why or ""))

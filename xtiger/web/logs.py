@@ -17,7 +17,8 @@ from xtiger.domain import exactjson
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
-from xtiger.store import journal, logs as store
+from xtiger.store import journal
+from xtiger.store import logs as store
 from xtiger.store.models import (
     Attempt,
     AttemptElement,
@@ -34,6 +35,25 @@ from xtiger.web.routes import Routes
 from xtiger.web.words import say
 
 routes = Routes()
+#: The columns of the exported file.
+HEADER = (
+    "Time",
+    "Organisation",
+    "Module",
+    "CRM id",
+    "Record",
+    "Xero id",
+    "Action",
+    "Outcome",
+    "Sentence",
+    "Xero says",
+    "Amount",
+    "Currency",
+    "Mail",
+    "Duration ms",
+    "Run",
+    "Place",
+)
 
 OUTCOMES = (
     State.SUCCEEDED,
@@ -170,11 +190,7 @@ def logs_csv() -> Any:
                 entry.item_id,
             ]
 
-    header = (
-        "Time,Organisation,Module,CRM id,Record,Xero id,Action,Outcome,Sentence,Xero says,Amount,"
-        "Currency,Mail,Duration ms,Run,Place"
-    ).split(",")
-    return sheets.download("logs.csv", header, lists.every(database, statement, LogEntry.id, rows))
+    return sheets.download("logs.csv", HEADER, lists.every(database, statement, LogEntry.id, rows))
 
 
 @dataclass(frozen=True, slots=True)

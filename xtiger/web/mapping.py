@@ -99,7 +99,9 @@ def _table(kind: DocumentType | None, row: Template, info: ModuleInfo | None) ->
     return Table(
         kind.value if kind else "",
         row,
-        tuple(_shown(each, fields, TARGETS[RESOURCE_OF[template.module]]) for each in template.fields),
+        tuple(
+            _shown(each, fields, TARGETS[RESOURCE_OF[template.module]]) for each in template.fields
+        ),
         tuple(_shown(each, line_fields, LINE_TARGETS) for each in template.lines),
     )
 

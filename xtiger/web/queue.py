@@ -13,7 +13,8 @@ from xtiger.domain.queueing import ENDED, OPEN, State
 from xtiger.domain.records import Module
 from xtiger.engine import connect
 from xtiger.engine.standing import blocked_sentence
-from xtiger.store import logs, queue as store
+from xtiger.store import logs
+from xtiger.store import queue as store
 from xtiger.store.models import Attempt, AttemptElement, LogEntry, Organisation, QueueItem
 from xtiger.web import formats, lists, sheets
 from xtiger.web.access import needs
@@ -24,6 +25,24 @@ from xtiger.web.ui import fragment
 from xtiger.web.words import places, say
 
 routes = Routes()
+#: The columns of the exported file.
+HEADER = (
+    "Place",
+    "Organisation",
+    "Module",
+    "CRM id",
+    "Record",
+    "Action",
+    "State",
+    "Cause",
+    "Sentence",
+    "Tries",
+    "Changes",
+    "Run",
+    "Requested by",
+    "Added",
+    "Changed",
+)
 
 #: The tabs in their order.
 TABS = (
@@ -79,7 +98,9 @@ def _values(session: Session) -> dict[str, Any]:
     organisation_id = frame.chosen.id if frame.chosen else None
     base = _filtered(select(QueueItem), organisation_id=organisation_id)
     counts = {
-        state.value: lists.count(session, _in_tab(base, state.value).with_only_columns(QueueItem.id))
+        state.value: lists.count(
+            session, _in_tab(base, state.value).with_only_columns(QueueItem.id)
+        )
         for state in TABS
     }
     tab = request.args.get("state", "")
@@ -188,12 +209,8 @@ def queue_csv() -> Any:
                 item.changed_at,
             ]
 
-    header = (
-        "Place,Organisation,Module,CRM id,Record,Action,State,Cause,Sentence,Tries,Changes,Run,"
-        "Requested by,Added,Changed"
-    ).split(",")
     return sheets.download(
-        "queue.csv", header, lists.every(database, statement, QueueItem.id, rows)
+        "queue.csv", HEADER, lists.every(database, statement, QueueItem.id, rows)
     )
 
 
@@ -344,7 +361,8 @@ def queue_item(position: int) -> Any:
         item = session.get(QueueItem, position)
         if item is None:
             abort(404)
-        up, at = [], item
+        up: list[QueueItem] = []
+        at = item
         while at.blocked_by and len(up) < 10:
             above = session.get(QueueItem, at.blocked_by)
             if above is None:
@@ -352,7 +370,10 @@ def queue_item(position: int) -> Any:
             up.append(above)
             at = above
         down = session.scalars(
-            select(QueueItem).where(QueueItem.blocked_by == position).order_by(QueueItem.id).limit(50)
+            select(QueueItem)
+            .where(QueueItem.blocked_by == position)
+            .order_by(QueueItem.id)
+            .limit(50)
         ).all()
         attempts = session.execute(
             select(Attempt, AttemptElement)
@@ -383,4 +404,3 @@ def _entries(session: Session, position: int) -> Sequence[LogEntry]:
     return session.scalars(
         select(LogEntry).where(LogEntry.item_id == position).order_by(LogEntry.id).limit(100)
     ).all()
-

@@ -29,7 +29,18 @@ from xtiger.store import profiles
 from xtiger.store.models import LogEntry
 from xtiger.web import formats, lists
 from xtiger.web.access import can, needs
-from xtiger.web.actions import back, done, fault, go, module_of, name, say_added, spoken, ticked
+from xtiger.web.actions import (
+    back,
+    done,
+    fault,
+    go,
+    module_of,
+    name,
+    say_added,
+    spoken,
+    ticked,
+    whole,
+)
 from xtiger.web.errors import no_record
 from xtiger.web.frame import Frame, load, page, xt
 from xtiger.web.lists import Slice
@@ -98,7 +109,7 @@ def records(module: str = Module.INVOICES.value) -> Any:
         rows=rows,
         slice=found,
         text=text,
-        status=status,
+        chosen_status=status,
         filtered=bool(text or status),
         documents=chosen in DOCUMENTS,
         types=list(DocumentType),
@@ -204,7 +215,7 @@ def records_bulk(module: str) -> Any:
 def _flag_many(refs: Sequence[RecordRef], action: str, value: str) -> None:
     """Ticks, unticks or types each; one that refuses is named, the others go on."""
     allow = {"tick": True, "untick": False}.get(action)
-    kind = DocumentType(value) if action == "type" else None
+    kind = _kind(value) if action == "type" else None
     changed = 0
     for ref in refs:
         try:
@@ -295,7 +306,6 @@ def record_flag(module: str, record_id: str) -> Any:
     # A form with the tick box names it in `fields`, since an empty box isn't sent.
     allow = form.get("allow") == "1" if "allow" in form.get("fields", "").split() else None
     kind = form.get("document_type")
-    organisation = form.get("organisation")
     with spoken():
         with xt().services.database.read() as session:
             before = profiles.flag_of(profiles.flags(session, [found.ref]).get(found.ref))
@@ -304,11 +314,15 @@ def record_flag(module: str, record_id: str) -> Any:
             found.ref,
             who=name(),
             allow=allow,
-            document_type=DocumentType(kind) if kind in {one.value for one in DocumentType} else None,
-            organisation_id=int(organisation) if organisation and organisation.isdigit() else None,
+            document_type=_kind(kind),
+            organisation_id=whole(form.get("organisation")),
         )
         done(_flag_sentence(found, before, allow))
     return back("record", module=found.ref.module.value, record_id=found.ref.id)
+
+
+def _kind(text: str | None) -> DocumentType | None:
+    return next((one for one in DocumentType if one.value == text), None)
 
 
 def _flag_sentence(found: Record, before: SyncFlag, allow: bool | None) -> str:
@@ -371,4 +385,3 @@ def _send(refs: Sequence[RecordRef], label: str) -> Any:
     if len(refs) == 1:
         return back("record", module=ref.module.value, record_id=ref.id)
     return back("records", module=ref.module.value)
-

@@ -71,13 +71,13 @@ class Ui:
 
     def icon(self, name: str) -> Markup:
         """A drawn icon, silent for screen readers: its word stands beside it."""
-        return Markup('<svg class="bi" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>').format(
-            url_for("xtiger.icons", v=_version()), name
-        )
+        return Markup(
+            '<svg class="bi" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>'
+        ).format(url_for("xtiger.icons", v=_version()), name)
 
     def here(self, **changes: Any) -> str:
         """This page's address with other filters; None takes one out."""
-        arguments = request.args.to_dict(flat=False)
+        arguments: dict[str, Any] = request.args.to_dict(flat=False)
         for name, value in changes.items():
             if value is None:
                 arguments.pop(name, None)
@@ -86,7 +86,9 @@ class Ui:
         if request.endpoint is None:
             return self.root()
         endpoint = request.endpoint.removesuffix("_live")
-        return url_for(endpoint, **(request.view_args or {}), **arguments)
+        # A page whose path names the organisation takes the filter there.
+        place = {name: changes.get(name) or value for name, value in (request.view_args or {}).items()}
+        return url_for(endpoint, **(arguments | place))
 
     def live(self) -> str:
         """Where this page's live fragment is."""

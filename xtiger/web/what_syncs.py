@@ -181,9 +181,7 @@ def _count(row: Profile) -> str:
     selected = total = 0
     before: str | None = None
     while total < MOST:
-        found = list(
-            services.crm.browse(chosen, text=None, status=None, before=before, limit=500)
-        )
+        found = list(services.crm.browse(chosen, text=None, status=None, before=before, limit=500))
         if not found:
             break
         before = found[-1].ref.id
@@ -193,9 +191,7 @@ def _count(row: Profile) -> str:
                 one.selected and one.organisation_id == row.organisation_id for one in decisions
             )
     key = "what.count" if total < MOST else "what.count.part"
-    return say(
-        key, selected=f"{selected:,}", all=formats.counted(total, chosen.singular)
-    )
+    return say(key, selected=f"{selected:,}", all=formats.counted(total, chosen.singular))
 
 
 def _page(

@@ -33,7 +33,8 @@ WORDS: Mapping[str, str] = {
     "banner.not_live": "Rehearsal: nothing is sent to {organisation} until you go live.",
     "ask": "Ask {names}.",
     # dashboard
-    "health.disconnected": "XTiger can't reach {organisation}: its consent ended {time}. {waiting}.",
+    "health.disconnected": "XTiger can't reach {organisation}: its consent ended {time}. "
+    "{waiting}.",
     "health.none": "XTiger isn't connected with Xero yet.",
     "health.not_live": "XTiger isn't live yet: nothing is sent to {organisation} by itself.",
     "health.held": "{why}",
@@ -61,7 +62,8 @@ WORDS: Mapping[str, str] = {
     "flag.unticked.bound": "{label} is unticked. It stays in Xero; later changes aren't sent.",
     "flag.saved": "Saved for {label}.",
     "flag.ticked.many": "{count} ticked.",
-    "flag.unticked.many": "{count} unticked. What is in Xero stays there; later changes aren't sent.",
+    "flag.unticked.many": "{count} unticked. What is in Xero stays there; later changes "
+    "aren't sent.",
     "flag.typed.many": "{count} set to {type}.",
     "type.fixed": "{label} is {article} {type} in Xero; the type can't change.",
     "type.Invoice": "you are owed",
@@ -77,7 +79,7 @@ WORDS: Mapping[str, str] = {
     # queue
     "added": "Added {what} to the Queue, {places}.",
     "added.none": "Nothing to add: nothing more is selected than what is in Xero or in the Queue.",
-    "sync.none": "Nothing to sync: no organisation is connected.",
+    "sync.none": "Nothing to send: Xero already has everything selected.",
     "queue.empty.pending": "Nothing waits. New changes of selected records appear here.",
     "queue.empty.failed": "Nothing failed.",
     "queue.empty.blocked": "Nothing waits for another record.",
@@ -98,7 +100,8 @@ WORDS: Mapping[str, str] = {
     "queue.cancelled": "Taken out: {count}. They aren't sent until they change again or are added. "
     "Nothing changes in Xero.",
     "queue.cancelled.none": "Nothing was taken out: what is at Xero now can't be.",
-    "queue.cancel.help": "It isn't sent until it changes again or is added. Nothing changes in Xero.",
+    "queue.cancel.help": "It isn't sent until it changes again or is added. "
+    "Nothing changes in Xero.",
     "queue.running.help": "It is at Xero now.",
     "queue.confirm": "Retry {count}? They go in their old places; about {calls}.",
     "queue.confirm.cause": "If the cause is still there, retrying fails again.",
@@ -112,8 +115,8 @@ WORDS: Mapping[str, str] = {
     "runs.empty": "No run yet. Sync on the Dashboard starts the first one.",
     "run.waiting": "Waits for a worker since {time}.",
     "run.asked": "The run is on its way.",
-    "run.done": "Finished in {time}: {succeeded} succeeded, {unchanged} unchanged, {failed} failed, "
-    "{blocked} blocked.",
+    "run.done": "Finished in {time}: {succeeded} succeeded, {unchanged} unchanged, "
+    "{failed} failed, {blocked} blocked.",
     "run.progress": "{done} of {due}",
     "run.nothing": "Nothing was due.",
     "run.no_entries": "No record has been settled yet.",
@@ -150,8 +153,7 @@ WORDS: Mapping[str, str] = {
     "api.auto.on": "Auto-sync is on for {organisation}: the schedule and changes send.",
     "api.auto.off": "Auto-sync is off for {organisation}: only Sync sends.",
     "api.auto.help": "On: the schedule and changes send. Off: only Sync does.",
-    "api.disconnect.help": "Nothing is deleted in Xero or the CRM. {waiting}. "
-    "Links and logs stay.",
+    "api.disconnect.help": "Nothing is deleted in Xero or the CRM. {waiting}. Links and logs stay.",
     "api.disconnected": "{organisation} is disconnected. Nothing was deleted.",
     "api.refreshed": "Accounts and tax rates of {organisation} were read from Xero.",
     "api.reference.none": "Accounts and tax rates haven't been read yet.",
@@ -193,7 +195,6 @@ WORDS: Mapping[str, str] = {
     # CRM forms
     "crm.saved": "{label} is saved.",
     "crm.saved.sync": "{label} is saved and on its way to Xero.",
-    "crm.saved.not_selected": "{label} is saved. It isn't selected for Xero; the reason stands below.",
     "crm.required": "(required)",
     "crm.code.help": "Give a part number: Xero needs an item code of up to 30 characters.",
     "crm.no_contacts": "An invoice needs a contact. Make one first.",
