@@ -10,6 +10,7 @@ from typing import Any
 from flask import current_app, redirect, request, url_for
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from wtforms import SelectChoice
 
 from xtiger.crm.builtin import (
     CONTACTS,
@@ -138,9 +139,11 @@ def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
 
 def _invoice_choices(form: InvoiceForm) -> None:
     contacts = _session().execute(select(Contact.id, Contact.name).order_by(Contact.name)).all()
-    form.contact.choices = [("", "–"), *((str(id_), text) for id_, text in contacts)]
-    products = _session().scalars(select(Product).order_by(Product.code, Product.name)).all()
-    choices = [("", "–"), *((str(one.id), _product_name(one)) for one in products)]
+    form.contact.choices = [
+        SelectChoice("", "–"),
+        *(SelectChoice(str(id_), text) for id_, text in contacts),
+    ]
+    choices = _product_choices()
     for line in form.lines:
         line.form.product.choices = choices
 
@@ -209,13 +212,16 @@ def _line_step(form: InvoiceForm) -> str | None:
     _products_say(form)
     if what == "add" and len(form.lines.entries) < MOST_LINES:
         form.lines.append_entry({"quantity": Decimal(1)})
-        form.lines.entries[-1].form.product.choices = _choices_of(form)
+        form.lines.entries[-1].form.product.choices = _product_choices()
     return what
 
 
-def _choices_of(form: InvoiceForm) -> list[tuple[str, str]]:
+def _product_choices() -> list[SelectChoice]:
     products = _session().scalars(select(Product).order_by(Product.code, Product.name)).all()
-    return [("", "–"), *((str(one.id), _product_name(one)) for one in products)]
+    return [
+        SelectChoice("", "–"),
+        *(SelectChoice(str(one.id), _product_name(one)) for one in products),
+    ]
 
 
 def _renumber(form: InvoiceForm) -> None:

@@ -19,6 +19,7 @@ from wtforms import (
     IntegerField,
     PasswordField,
     RadioField,
+    SelectChoice,
     SelectField,
     SelectMultipleField,
     StringField,
@@ -32,7 +33,9 @@ from xtiger.web.words import say
 
 
 def required(_form: Any, field: Field) -> None:
-    """Something must be there."""
+    """Something must be there; what can't be read has said so already."""
+    if field.process_errors:
+        raise StopValidation
     if field.data is None or (isinstance(field.data, str) and not field.data.strip()):
         field.errors = []
         raise StopValidation(say("form.required", label=field.label.text))
@@ -155,20 +158,27 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
     rule = RadioField(
         "Sync Records",
         choices=[
-            ("all", "All records"),
-            ("ticked", "Enable Xero Sync: only ticked"),
-            ("status", "By status"),
+            SelectChoice("all", "All records"),
+            SelectChoice("ticked", "Enable Xero Sync: only ticked"),
+            SelectChoice("status", "By status"),
         ],
     )
     statuses = TicksField("Statuses")
     created_from = DayField("Created from", [Optional()])
     target_status = RadioField(
         "Create in Xero as",
-        choices=[("DRAFT", "Draft"), ("SUBMITTED", "Submitted"), ("AUTHORISED", "Authorised")],
+        choices=[
+            SelectChoice("DRAFT", "Draft"),
+            SelectChoice("SUBMITTED", "Submitted"),
+            SelectChoice("AUTHORISED", "Authorised"),
+        ],
     )
     add_needed = RadioField(
         "Needed records (contact, product)",
-        choices=[("1", say("what.needed.add")), ("0", say("what.needed.wait"))],
+        choices=[
+            SelectChoice("1", say("what.needed.add")),
+            SelectChoice("0", say("what.needed.wait")),
+        ],
     )
     route_field = SelectField("Only where")
     route_value = StringField("is", [at_most(255)])
@@ -260,9 +270,9 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
     amounts = RadioField(
         "Amounts are",
         choices=[
-            ("inclusive", "with tax"),
-            ("exclusive", "without tax"),
-            ("no tax", "no tax"),
+            SelectChoice("inclusive", "with tax"),
+            SelectChoice("exclusive", "without tax"),
+            SelectChoice("no tax", "no tax"),
         ],
     )
     lines = FieldList(FormField(LineForm))

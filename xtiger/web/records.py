@@ -217,12 +217,13 @@ def _flag_many(refs: Sequence[RecordRef], action: str, value: str) -> None:
     allow = {"tick": True, "untick": False}.get(action)
     kind = _kind(value) if action == "type" else None
     changed = 0
-    for ref in refs:
+    known = xt().services.crm.fetch_many(refs)
+    for ref in known:
         try:
             intake.set_flag(xt().services, ref, who=name(), allow=allow, document_type=kind)
             changed += 1
         except XTigerError as error:
-            fault(error.sentence)
+            fault(f"{known[ref].label}: {error.sentence}")
     if not changed:
         return
     count = formats.counted(changed, refs[0].module.singular)

@@ -87,7 +87,9 @@ class Ui:
             return self.root()
         endpoint = request.endpoint.removesuffix("_live")
         # A page whose path names the organisation takes the filter there.
-        place = {name: changes.get(name) or value for name, value in (request.view_args or {}).items()}
+        place = {
+            name: changes.get(name) or value for name, value in (request.view_args or {}).items()
+        }
         return url_for(endpoint, **(arguments | place))
 
     def live(self) -> str:

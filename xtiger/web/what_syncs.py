@@ -8,6 +8,7 @@ from typing import Any
 from flask import abort, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from wtforms import SelectChoice
 
 from xtiger.domain import selection
 from xtiger.domain.records import DOCUMENTS, FieldKind, Module, ModuleInfo
@@ -124,11 +125,11 @@ def _choices(form: ProfileForm, module: Module) -> ModuleInfo:
     info = xt().services.crm.modules().get(module)
     if info is None:
         abort(404)
-    form.statuses.choices = [(one, one) for one in info.statuses]
+    form.statuses.choices = list(info.statuses)
     form.route_field.choices = [
-        ("", "–"),
+        SelectChoice("", "–"),
         *(
-            (field.name, field.label)
+            SelectChoice(field.name, field.label)
             for field in info.fields
             if field.kind in (FieldKind.TEXT, FieldKind.YES_NO)
         ),

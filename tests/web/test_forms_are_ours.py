@@ -1,0 +1,65 @@
+"""Every form carries a token of this session, and a post without one does nothing."""
+
+from __future__ import annotations
+
+from flask import Flask
+from sqlalchemy import select
+
+from tests.web.conftest import ADDRESSES, Browser, Tags
+from tests.web.test_access import rules
+from xtiger.store.models import Organisation, QueueItem
+
+
+def test_every_post_without_a_token_is_refused_with_a_sentence(
+    browser: Browser, app: Flask
+) -> None:
+    values = {"module": "Invoices", "record_id": "2", "org": 1, "organisation_id": 1}
+    for endpoint, rule in rules(app, "POST").items():
+        path = app.url_map.bind("localhost").build(
+            rule.endpoint, {name: values[name] for name in rule.arguments}
+        )
+        for form in ({}, {"csrf_token": "made up"}):
+            answer = browser.client.post(path, data={**form, "action": "retry", "ids": "2"})
+            assert answer.status_code == 400, endpoint
+            assert "nothing was done" in answer.text
+    with browser.services.database.read() as session:
+        assert session.scalars(select(QueueItem.state).order_by(QueueItem.id)).all() == [
+            "succeeded",
+            "failed",
+        ]
+        assert session.scalar(select(Organisation.paused_at)) is None
+
+
+def test_every_form_that_posts_has_a_token(browser: Browser) -> None:
+    for endpoint, path in ADDRESSES.items():
+        if endpoint.endswith("csv"):
+            continue
+        tags = Tags(browser.get(path, follow_redirects=True).text)
+        posts = [form for form in tags.all("form") if form.get("method") == "post"]
+        tokens = [one for one in tags.all("input") if one.get("name") == "csrf_token"]
+        assert len(posts) == len(tokens), endpoint
+
+
+def test_a_way_back_never_leads_elsewhere(browser: Browser) -> None:
+    for elsewhere in (
+        "https://evil.test/xtiger/",
+        "//evil.test/xtiger/",
+        "/\\evil.test",
+        "/xtiger/\\@evil.test",
+        "javascript:alert(1)",
+    ):
+        answer = browser.post("/queue/pause/1", back=elsewhere)
+        assert answer.headers["Location"] == "/xtiger/queue"
+        answer = browser.post("/appearance", theme="dark", next=elsewhere)
+        assert "evil" not in answer.headers["Location"] or answer.headers["Location"].startswith(
+            "/xtiger/"
+        )
+
+
+def test_the_host_keeps_its_own_rules(app: Flask, browser: Browser) -> None:
+    @app.post("/host/hook")
+    def hook() -> str:
+        return "taken"
+
+    assert browser.client.post("/host/hook").text == "taken"
+    assert "Content-Security-Policy" not in browser.client.post("/host/hook").headers
