@@ -71,7 +71,9 @@ def invoices(
         buyer = session.scalars(select(Contact)).first() or books.contact(session)
         lines: list[tuple[Any, ...]] = [(None, "1", "100.00")]
         if goods:
-            lines.append((session.scalars(select(Product)).first() or books.product(session), "2", "5"))
+            lines.append(
+                (session.scalars(select(Product)).first() or books.product(session), "2", "5")
+            )
         made = [
             books.invoice(session, f"INV-{number}", buyer, *lines, **fields)
             for number in range(first, first + count)
@@ -139,9 +141,9 @@ def organisation(engine: Engine, name: str = KAURI) -> Organisation:
         return session.scalars(select(Organisation).where(Organisation.name == name)).one()
 
 
-def change_organisation(engine: Engine, name: str = KAURI, **values: Any) -> None:
+def change_organisation(engine: Engine, which: str = KAURI, **values: Any) -> None:
     with engine.database.write() as session:
-        row = session.scalars(select(Organisation).where(Organisation.name == name)).one()
+        row = session.scalars(select(Organisation).where(Organisation.name == which)).one()
         for key, value in values.items():
             setattr(row, key, value)
 

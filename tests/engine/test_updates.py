@@ -54,9 +54,7 @@ class Altered:
 def cent_less(call: Call, element: Element) -> Element:
     if "Total" not in element.data:
         return element
-    return replace(
-        element, data={**element.data, "Total": element.data["Total"] - Decimal("0.01")}
-    )
+    return replace(element, data={**element.data, "Total": element.data["Total"] - Decimal("0.01")})
 
 
 def test_saving_without_a_change_of_what_is_mapped_costs_no_call(engine: Engine) -> None:
@@ -207,7 +205,9 @@ def test_totals_are_exact_to_the_cent_in_xero(engine: Engine) -> None:
     engine.connect(KAURI)
     with crm(engine) as session:
         buyer, goods = books.contact(session), books.product(session)
-        row = books.invoice(session, "INV-17", buyer, (goods, "3", "25.06"), (None, "1", "25.61", "10"))
+        row = books.invoice(
+            session, "INV-17", buyer, (goods, "3", "25.06"), (None, "1", "25.61", "10")
+        )
         total = row.total
     tick(engine, row)
     sync(engine)

@@ -11,12 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.exc import IntegrityError
-from xtiger.migrations import VERSION_TABLE, include_name
 
 from tests.store.conftest import NOW, add_organisation
 from xtiger.accounts import AccountsBase
 from xtiger.crm.builtin import CrmBase
 from xtiger.domain.errors import PermanentError, TransientError
+from xtiger.migrations import VERSION_TABLE, include_name
 from xtiger.store.models import Base, Connection, Organisation, OutboxRow
 from xtiger.store.schema import Database, is_empty, migrate
 

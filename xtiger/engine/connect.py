@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import select, update
@@ -322,15 +323,10 @@ def refresh_reference(services: Services, organisation_id: int) -> None:
     """Reads organisation, accounts and tax rates from Xero (3 calls) and keeps them."""
     with services.database.read() as session:
         row = session.get_one(Organisation, organisation_id)
+    paths = {"organisation": "Organisation", "accounts": "Accounts", "tax_rates": "TaxRates"}
     read = {
-        kind: _with_access(
-            services, row, lambda access, path=path: services.xero.read(access, path)
-        )
-        for kind, path in (
-            ("organisation", "Organisation"),
-            ("accounts", "Accounts"),
-            ("tax_rates", "TaxRates"),
-        )
+        kind: _with_access(services, row, partial(_read, services, path))
+        for kind, path in paths.items()
     }
     now = services.clock.now()
     with services.database.write() as session:
@@ -371,6 +367,10 @@ def call(
         return send(access)
 
     return _with_access(services, row, in_time)
+
+
+def _read(services: Services, path: str, access: Access) -> Sequence[Mapping[str, Any]]:
+    return services.xero.read(access, path)
 
 
 def _with_access(services: Services, row: Organisation, send: Callable[[Access], T]) -> T:

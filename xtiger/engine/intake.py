@@ -21,7 +21,7 @@ from xtiger.domain.records import (
 from xtiger.domain.selection import Decision, SyncProfile, select
 from xtiger.engine.services import Services
 from xtiger.store import bindings, outbox, profiles, queue
-from xtiger.store.models import Binding, QueueItem
+from xtiger.store.models import Binding, Flag, QueueItem
 from xtiger.store.schema import MOST_ROWS
 
 #: States in which Xero may have a record before it is bound.
@@ -42,7 +42,7 @@ class _Sheet:
     """What one intake has looked up so far."""
 
     profiles: list[SyncProfile]
-    flags: Mapping[RecordRef, profiles.Flag] = field(default_factory=dict)
+    flags: Mapping[RecordRef, Flag] = field(default_factory=dict)
 
     def profile(self, organisation_id: int, module: Module) -> SyncProfile | None:
         return next(

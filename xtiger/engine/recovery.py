@@ -290,10 +290,10 @@ def is_ours(resource: Resource, payload: Mapping[str, Any], candidate: Mapping[s
     must equal what was sent.
     """
     if resource is Resource.CONTACTS:
-        return candidate.get("ContactNumber") == payload.get("ContactNumber")
+        return bool(candidate.get("ContactNumber") == payload.get("ContactNumber"))
     if resource is Resource.INVOICES:
         if payload.get("Url"):
-            return candidate.get("Url") == payload["Url"]
+            return bool(candidate.get("Url") == payload["Url"])
         return (
             candidate.get("Type") == payload.get("Type")
             and (candidate.get("Contact") or {}).get("ContactID")

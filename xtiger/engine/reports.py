@@ -68,7 +68,8 @@ class Report:
         rest = f"{self.need} need you" if self.need else "nothing to do"
         if self.need == 1:
             rest = "1 needs you"
-        return f"[XTiger] {self.organisation}: {self.run.succeeded} synced, {rest}"
+        name = " ".join(self.organisation.split())  # a header holds no line breaks
+        return f"[XTiger] {name}: {self.run.succeeded} synced, {rest}"
 
 
 def recipients(services: Services) -> list[str]:

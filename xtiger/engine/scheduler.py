@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +36,8 @@ def sync_now(
 ) -> list[int]:
     """**Sync**: enqueues what is selected and asks for a run at once; answers with run ids.
 
-    An organisation without anything due gets no run. Raises PermanentError where an organisation isn't live yet.
+    An organisation without anything due gets no run. Raises PermanentError where an
+    organisation isn't live yet.
     """
     chosen = _chosen(services, organisation_id)
     sleeping = [row.name for row in chosen if row.live_since is None]
@@ -266,11 +267,15 @@ class Embedded:
 
     def due(self) -> None:
         """The schedule's own beat."""
-        self._safely(lambda: [self.wake(one) for one in schedule_due(self._services)])
+        self._safely(self._due)
 
-    def _safely(self, beat: object) -> None:
+    def _due(self) -> None:
+        for organisation_id in schedule_due(self._services):
+            self.wake(organisation_id)
+
+    def _safely(self, beat: Callable[[], None]) -> None:
         try:
-            beat()  # type: ignore[operator]
+            beat()
         except XTigerError as failure:
             log.warning("beat missed", why=failure.sentence)
 

@@ -42,6 +42,7 @@ class Card:
 class Cause:
     """Records that fail for the same reason."""
 
+    state: str
     fingerprint: str
     sentence: str
     count: int
@@ -156,13 +157,7 @@ def _figures(session: Session, frame: Frame) -> dict[str, Any]:
 
 def _card(session: Session, frame: Frame, each: Organisation) -> Card:
     def count(*states: State) -> int:
-        return lists.count(
-            session,
-            select(QueueItem.id).where(
-                QueueItem.organisation_id == each.id,
-                QueueItem.state.in_([state.value for state in states]),
-            ),
-        )
+        return lists.open_items(session, *states, organisation_id=each.id)
 
     oldest = session.scalar(
         select(QueueItem.added_at)
@@ -242,16 +237,19 @@ def _runs(session: Session, shown: list[Organisation]) -> list[Run]:
 
 def _causes(session: Session, shown: list[Organisation]) -> list[Cause]:
     rows = session.execute(
-        select(QueueItem.cause, func.min(QueueItem.sentence), func.count())
+        select(QueueItem.state, QueueItem.cause, func.min(QueueItem.sentence), func.count())
         .where(
             QueueItem.organisation_id.in_([each.id for each in shown]),
             QueueItem.state.in_([State.FAILED.value, State.CHECK.value]),
         )
-        .group_by(QueueItem.cause)
+        .group_by(QueueItem.state, QueueItem.cause)
         .order_by(func.count().desc())
         .limit(6)
     )
-    return [Cause(str(cause or ""), str(text or "–"), number) for cause, text, number in rows]
+    return [
+        Cause(str(state), str(cause or ""), str(text or "–"), number)
+        for state, cause, text, number in rows
+    ]
 
 
 def _went_today(session: Session, shown: list[Organisation]) -> int:

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from xtiger import __version__
 from xtiger.domain.errors import XTigerError
-from xtiger.domain.queueing import State
+from xtiger.domain.queueing import OPEN, State
 from xtiger.engine.services import Services
-from xtiger.store.models import Connection, Organisation, QueueItem, Run
+from xtiger.store.models import Connection, Organisation, Run
 from xtiger.store.profiles import organisations
 from xtiger.web import formats, lists
 from xtiger.web.access import NOBODY, Access, Person, access, can, who
@@ -126,11 +126,7 @@ def load(session: Session) -> Frame:
     )
     frame.chosen = frame.organisation(lists.whole("org"))
     frame.connections = {each.id: each for each in session.scalars(select(Connection))}
-    counted = (State.PENDING, State.RUNNING, State.BLOCKED, State.FAILED, State.CHECK)
-    totals = {
-        state: lists.count(session, select(QueueItem.id).where(QueueItem.state == state.value))
-        for state in counted
-    }
+    totals = {state: lists.open_items(session, state) for state in OPEN}
     frame.open_count = sum(totals.values())
     frame.failed_count = totals[State.FAILED] + totals[State.CHECK]
     frame.banner = _banner(session, frame)
@@ -197,12 +193,8 @@ def _button(
 
 
 def _open(session: Session, organisation: Organisation) -> int:
-    return lists.count(
-        session,
-        select(QueueItem.id).where(
-            QueueItem.organisation_id == organisation.id,
-            QueueItem.state.in_([State.PENDING.value, State.BLOCKED.value, State.FAILED.value]),
-        ),
+    return lists.open_items(
+        session, State.PENDING, State.BLOCKED, State.FAILED, organisation_id=organisation.id
     )
 
 

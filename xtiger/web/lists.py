@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from flask import request
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
+from xtiger.domain.queueing import State
+from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database
 
 ROWS = 50
@@ -17,6 +19,10 @@ ROWS = 50
 EXACT = 10_000
 
 T = TypeVar("T")
+
+#: The WHERE of the queue's partial indexes.
+_PENDING = text("state = 'pending'")
+_HOT = text("state IN ('running', 'blocked', 'failed', 'check')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,8 @@ def wanted() -> tuple[int | None, int | None]:
 
 def whole(name: str) -> int | None:
     """A whole number of the query, None where there is none."""
-    text = request.args.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    given = request.args.get(name, "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else None
 
 
 def take(
@@ -71,6 +77,23 @@ def count(session: Session, statement: Select[Any]) -> int:
     """How many rows a filter matches, counted no further than one beyond `EXACT`."""
     inner = statement.limit(EXACT + 1).subquery()
     return session.scalar(select(func.count()).select_from(inner)) or 0
+
+
+def open_items(session: Session, *states: State, organisation_id: int | None = None) -> int:
+    """How many items are in some open states, counted like `count`.
+
+    The partial indexes on the hot states are used only if their WHERE stands literally in
+    the query.
+    """
+    total = 0
+    for state in states:
+        statement = select(QueueItem.id).where(
+            _PENDING if state is State.PENDING else _HOT, QueueItem.state == state.value
+        )
+        if organisation_id is not None:
+            statement = statement.where(QueueItem.organisation_id == organisation_id)
+        total += count(session, statement)
+    return total
 
 
 def printed(number: int) -> str:

@@ -274,9 +274,13 @@ def _say_retried(items: Sequence[QueueItem]) -> None:
         fault(say("queue.retried.none"))
         return
     positions = sorted(item.id for item in items)
-    old = places(positions[0], positions[-1])
     count = formats.counted(len(items), "record")
-    done(f"Retrying {say('queue.retried', count=count, places=old)}.")
+    said = say("queue.retried", count=count, places=places(positions[0], positions[-1]))
+    with xt().services.database.read() as session:
+        rows = _organisations(session, {item.organisation_id for item in items})
+    if not all(row.live_since and row.auto_sync for row in rows):
+        said = f"{said} {say('queue.retried.manual')}"
+    done(said)
 
 
 @routes.get("/queue/retry")

@@ -18,7 +18,6 @@ WORDS: Mapping[str, str] = {
     "error.token": "This form belongs to an earlier session, so nothing was done. "
     "Go back, load the page anew and send it again.",
     "error.400": "This address or form can't be read, so nothing was done.",
-    "error.busy": "Nothing was changed.",
     "error.ended": "Your session has ended. Sign in to go on.",
     # search
     "search.nothing": "Nothing is called “{q}”. Search by record number, name, e-mail, CRM id "
@@ -68,7 +67,6 @@ WORDS: Mapping[str, str] = {
     "type.fixed": "{label} is {article} {type} in Xero; the type can't change.",
     "type.Invoice": "you are owed",
     "type.Bill": "you owe",
-    "record.in_xero": "It is in Xero.",
     "record.no_organisation": "No organisation is connected yet.",
     "record.no_history": "Nothing has happened to it yet.",
     "record.sent": "{label} is on its way: see its run.",
@@ -92,9 +90,8 @@ WORDS: Mapping[str, str] = {
     "queue.empty.all": "The Queue is empty. New changes of selected records appear here.",
     "queue.no_match": "Nothing in the Queue matches these filters.",
     "queue.tries_again": "Tries again at {time}.",
-    "queue.waits_for": "Waits for #{position} {label}.",
     "queue.tick_first": "Tick at least one row first.",
-    "queue.retried": "{count}, in the old {places}.",
+    "queue.retried": "Retrying {count}, in the old {places}.",
     "queue.retried.manual": "Press Sync to send them.",
     "queue.retried.none": "Nothing was retried: only failed records can be.",
     "queue.cancelled": "Taken out: {count}. They aren't sent until they change again or are added. "
@@ -102,7 +99,6 @@ WORDS: Mapping[str, str] = {
     "queue.cancelled.none": "Nothing was taken out: what is at Xero now can't be.",
     "queue.cancel.help": "It isn't sent until it changes again or is added. "
     "Nothing changes in Xero.",
-    "queue.running.help": "It is at Xero now.",
     "queue.confirm": "Retry {count}? They go in their old places; about {calls}.",
     "queue.confirm.cause": "If the cause is still there, retrying fails again.",
     "queue.moved": "There are now {count}. Nothing was done; look again.",
@@ -114,7 +110,6 @@ WORDS: Mapping[str, str] = {
     # runs
     "runs.empty": "No run yet. Sync on the Dashboard starts the first one.",
     "run.waiting": "Waits for a worker since {time}.",
-    "run.asked": "The run is on its way.",
     "run.done": "Finished in {time}: {succeeded} succeeded, {unchanged} unchanged, "
     "{failed} failed, {blocked} blocked.",
     "run.progress": "{done} of {due}",
@@ -157,7 +152,6 @@ WORDS: Mapping[str, str] = {
     "api.disconnected": "{organisation} is disconnected. Nothing was deleted.",
     "api.refreshed": "Accounts and tax rates of {organisation} were read from Xero.",
     "api.reference.none": "Accounts and tax rates haven't been read yet.",
-    "api.denied": "You didn't press Allow access. Nothing changed.",
     # what syncs
     "what.help": "Which records go, and when they count. Saving never sends.",
     "what.none": "No organisation is connected yet, so nothing syncs.",
@@ -214,8 +208,6 @@ WORDS: Mapping[str, str] = {
     "form.whole": "{value} isn't a whole number.",
     # lists
     "list.filters": "Filters",
-    "live.as_of": "As of {time}.",
-    "sign_in.wrong": "E-mail and password don't match.",
 }
 
 
