@@ -20,6 +20,7 @@ from xtiger.crm.builtin import crm_of
 from xtiger.extension import XTiger
 from xtiger.settings import Settings, instance_folder
 from xtiger.store.schema import BUSY_SECONDS
+from xtiger.web import errors
 
 #: For the pages that aren't the blueprint's own (sign-in): the same strictness.
 CONTENT_POLICY = (
@@ -66,6 +67,8 @@ def create_app(
         url_prefix=None,
         small_crm=True,
     )
+
+    errors.put_on(app)
 
     @app.get("/healthz")
     def healthz() -> str:

@@ -78,7 +78,9 @@ class SqlCrm:
         found: dict[RecordRef, Record] = {}
         by_module: dict[Module, list[int]] = {}
         for ref in refs:
-            by_module.setdefault(ref.module, []).append(int(ref.id))
+            # An id that no row can have (from a typed address) names nothing.
+            if _is_id(ref.id):
+                by_module.setdefault(ref.module, []).append(int(ref.id))
         with self._sessions() as session:
             for name, ids in by_module.items():
                 module = self._modules[name]
@@ -115,7 +117,7 @@ class SqlCrm:
         statement = (
             select(known.model).order_by(known.model.id.desc()).limit(limit).options(*known.load)
         )
-        if before is not None:
+        if before is not None and _is_id(before):
             statement = statement.where(known.model.id < int(before))
         if status and known.status is not None:
             statement = statement.where(known.status == status)
@@ -149,6 +151,10 @@ class SqlCrm:
             lines=snapshot.lines,
             status=snapshot.status,
         )
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _namer(module: Module, attribute: str) -> outbox.Namer:
