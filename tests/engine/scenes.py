@@ -18,7 +18,7 @@ from xtiger.crm.builtin import Contact, Invoice, Product
 from xtiger.domain.records import RecordRef
 from xtiger.engine import intake, scheduler
 from xtiger.engine.services import Services
-from xtiger.store import logs
+from xtiger.store import logs, queue
 from xtiger.store.models import (
     Attempt,
     Binding,
@@ -113,6 +113,16 @@ def queue_of(engine: Engine) -> list[tuple[str, str]]:
 def item_of(engine: Engine, label: str) -> QueueItem:
     """The newest item of a record."""
     return [item for item in items(engine) if item.label == label][-1]
+
+
+def retry(engine: Engine, *labels: str) -> None:
+    """Retry, as a person presses it, and the run that follows."""
+    with engine.database.write() as session:
+        chosen = [item_of(engine, label) for label in labels]
+        queue.retry(session, [item.id for item in chosen], now=engine.services.clock.now())
+    for one in {item.organisation_id for item in chosen}:
+        ask(engine, one)
+    work(engine)
 
 
 def rows_of(engine: Engine, model: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from tests.engine.scenes import (
     all_ended,
     ask,
     bindings_of,
+    change_profile,
     created,
     crm,
     invoices,
@@ -29,7 +30,10 @@ from xtiger.store import queue
 from xtiger.store.models import Organisation, QueueItem
 
 
-def test_an_invoice_arrives_once_after_the_contact_and_the_item_it_needs(engine: Engine) -> None:
+def test_an_invoice_arrives_once_after_the_contact_and_the_item_it_needs(
+    each_engine: Engine,
+) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     [document] = invoices(engine, goods=True)
     sync(engine)
@@ -50,7 +54,8 @@ def test_an_invoice_arrives_once_after_the_contact_and_the_item_it_needs(engine:
         )
 
 
-def test_needed_records_go_without_a_tick_and_others_stay(engine: Engine) -> None:
+def test_needed_records_go_without_a_tick_and_others_stay(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     with crm(engine) as session:
         books.contact(session, "Nobody's buyer")
@@ -76,20 +81,21 @@ def test_documents_go_in_the_order_of_the_queue_in_batches_of_fifty(engine: Engi
     assert run.ended_at is not None
 
 
-def test_creates_and_updates_of_one_pass_go_in_calls_of_their_own(sqlite_engine: Engine) -> None:
-    sqlite_engine.connect(KAURI)
-    old = invoices(sqlite_engine, 2)
-    sync(sqlite_engine)
-    invoices(sqlite_engine, 2, first=3)
-    with crm(sqlite_engine) as session:
+def test_creates_and_updates_of_one_pass_go_in_calls_of_their_own(engine: Engine) -> None:
+    engine.connect(KAURI)
+    old = invoices(engine, 2)
+    sync(engine)
+    invoices(engine, 2, first=3)
+    with crm(engine) as session:
         for row in old:
             session.get(Invoice, row.id).reference = "changed"
-    sync(sqlite_engine)
-    later = writes(sqlite_engine, "Invoices")[1:]
+    sync(engine)
+    later = writes(engine, "Invoices")[1:]
     assert [(call["method"], len(call["elements"])) for call in later] == [("PUT", 2), ("POST", 2)]
 
 
-def test_a_document_waits_for_a_parent_that_failed_and_says_so(engine: Engine) -> None:
+def test_a_document_waits_for_a_parent_that_failed_and_says_so(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     stranger(engine).created("Contacts", {"Name": "Taken Ltd"})
     with crm(engine) as session:
@@ -107,9 +113,8 @@ def test_a_document_waits_for_a_parent_that_failed_and_says_so(engine: Engine) -
     assert [item.id for item in items(engine)] == [parent.id, child.id]
 
 
-def test_all_missing_parents_are_added_at_once(sqlite_engine: Engine) -> None:
+def test_all_missing_parents_are_added_at_once(engine: Engine) -> None:
     """Five passes must do for a document whose every parent was taken out of the queue."""
-    engine = sqlite_engine
     one = engine.connect(KAURI)[KAURI]
     with crm(engine) as session:
         goods = [(books.product(session, f"W-{n}"), "1", "5") for n in range(8)]
@@ -125,21 +130,19 @@ def test_all_missing_parents_are_added_at_once(sqlite_engine: Engine) -> None:
 
 
 def test_a_needed_parent_that_may_not_be_added_fails_the_document_with_what_to_do(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    from tests.engine.scenes import change_profile
-
-    sqlite_engine.connect(KAURI)
-    change_profile(sqlite_engine, "Invoices", add_needed=False)
-    invoices(sqlite_engine)
-    sync(sqlite_engine)
-    [item] = items(sqlite_engine)
+    engine.connect(KAURI)
+    change_profile(engine, "Invoices", add_needed=False)
+    invoices(engine)
+    sync(engine)
+    [item] = items(engine)
     assert item.state == "failed"
     assert str(item.sentence).startswith("It needs contact Ana Lee Ltd in Xero first.")
-    with sqlite_engine.crm_sessions() as session:
-        tick(sqlite_engine, session.get(Contact, 1))
-    sync(sqlite_engine)
-    assert all_ended(sqlite_engine)
+    with engine.crm_sessions() as session:
+        tick(engine, session.get(Contact, 1))
+    sync(engine)
+    assert all_ended(engine)
 
 
 def test_a_run_asked_twice_is_one_run(engine: Engine) -> None:
@@ -152,7 +155,8 @@ def test_a_run_asked_twice_is_one_run(engine: Engine) -> None:
     assert len(runs(engine)) == 1
 
 
-def test_places_are_given_in_the_order_of_the_changes(engine: Engine) -> None:
+def test_places_are_given_in_the_order_of_the_changes(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     with crm(engine) as session:
         buyer = books.contact(session)

@@ -60,7 +60,8 @@ def test_a_pause_in_the_middle_of_a_run_stops_after_the_call_and_goes_on_in_orde
     assert [run.succeeded for run in runs(engine)] == [121]
 
 
-def test_of_two_drains_at_once_one_sends(engine: Engine) -> None:
+def test_of_two_drains_at_once_one_sends(each_engine: Engine) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     invoices(engine, 60, goods=True)
     ask(engine, one)
@@ -75,7 +76,8 @@ def test_of_two_drains_at_once_one_sends(engine: Engine) -> None:
     assert str(run.sentence).startswith("Finished in ")
 
 
-def test_changes_relayed_by_many_at_once_are_queued_once(engine: Engine) -> None:
+def test_changes_relayed_by_many_at_once_are_queued_once(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     with crm(engine) as session:
         buyer = books.contact(session)
@@ -89,8 +91,7 @@ def test_changes_relayed_by_many_at_once_are_queued_once(engine: Engine) -> None
     assert rows_of(engine, OutboxRow) == []
 
 
-def test_before_go_live_sync_is_refused(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_before_go_live_sync_is_refused(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     change_organisation(engine, live_since=None, auto_sync=False)
     invoices(engine)
@@ -103,8 +104,9 @@ def test_before_go_live_sync_is_refused(sqlite_engine: Engine) -> None:
 
 
 def test_before_go_live_a_single_record_goes_with_what_it_needs_and_nothing_else(
-    engine: Engine,
+    each_engine: Engine,
 ) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     change_organisation(engine, live_since=None, auto_sync=False)
     first, second, third = invoices(engine, 3, goods=True)
@@ -134,9 +136,8 @@ def test_the_schedule_asks_only_where_something_is_due_and_no_run_goes_on_alread
 
 
 def test_what_is_switched_off_stays_and_what_auto_sync_is_off_for_waits_for_a_person(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    engine = sqlite_engine
     one = engine.connect(KAURI)[KAURI]
     connect.set_auto_sync(engine.services, one, False)
     invoices(engine)
@@ -147,9 +148,8 @@ def test_what_is_switched_off_stays_and_what_auto_sync_is_off_for_waits_for_a_pe
 
 
 def test_a_mapping_that_cannot_be_used_stops_with_its_sentence_and_sync_goes_once_it_is_mended(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    engine = sqlite_engine
     engine.connect(KAURI)
     invoices(engine)
     with engine.database.write() as session:
@@ -164,8 +164,7 @@ def test_a_mapping_that_cannot_be_used_stops_with_its_sentence_and_sync_goes_onc
     assert all_ended(engine)
 
 
-def test_cron_makes_one_pass_and_leaves_nothing(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_cron_makes_one_pass_and_leaves_nothing(engine: Engine) -> None:
     engine.connect(KAURI)
     invoices(engine, 2)
     scheduler.once(engine.services)
@@ -173,10 +172,9 @@ def test_cron_makes_one_pass_and_leaves_nothing(sqlite_engine: Engine) -> None:
     assert [run.ended_at is not None for run in runs(engine)] == [True]
 
 
-def test_the_embedded_worker_sends_what_is_asked_and_stops_cleanly(sqlite_engine: Engine) -> None:
+def test_the_embedded_worker_sends_what_is_asked_and_stops_cleanly(engine: Engine) -> None:
     import time
 
-    engine = sqlite_engine
     engine.connect(KAURI)
     invoices(engine, 2)
     services = engine.worker("embedded")
@@ -194,9 +192,8 @@ def test_the_embedded_worker_sends_what_is_asked_and_stops_cleanly(sqlite_engine
 
 
 def test_a_disconnected_organisation_is_not_sent_to_and_its_queue_stays(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    engine = sqlite_engine
     one = engine.connect(KAURI)[KAURI]
     [document] = invoices(engine)
     intake.relay(engine.services)

@@ -62,7 +62,8 @@ def test_the_rule_all_needs_no_tick(engine: Engine) -> None:
     assert created(engine, "Contacts") == ["Ana Lee Ltd"]
 
 
-def test_the_rule_by_status_takes_the_chosen_ones(engine: Engine) -> None:
+def test_the_rule_by_status_takes_the_chosen_ones(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     change_profile(engine, "Invoices", rule="status", statuses=["Approved", "Sent"])
     with crm(engine) as session:
@@ -89,7 +90,10 @@ def test_what_is_older_than_the_first_day_stays(engine: Engine) -> None:
     assert "syncing starts with 1 Oct 2026" in str(reason(engine, old))
 
 
-def test_documents_go_by_currency_to_the_right_one_of_two_organisations(engine: Engine) -> None:
+def test_documents_go_by_currency_to_the_right_one_of_two_organisations(
+    each_engine: Engine,
+) -> None:
+    engine = each_engine
     engine.connect()
     with crm(engine) as session:
         buyer = books.contact(session)
@@ -141,25 +145,25 @@ def test_a_document_in_xero_stays_in_its_organisation_whatever_its_currency_beco
     }
 
 
-def test_a_document_in_xero_changes_neither_type_nor_organisation(sqlite_engine: Engine) -> None:
-    ids = sqlite_engine.connect()
-    [row] = invoices(sqlite_engine)
-    sync(sqlite_engine)
+def test_a_document_in_xero_changes_neither_type_nor_organisation(engine: Engine) -> None:
+    ids = engine.connect()
+    [row] = invoices(engine)
+    sync(engine)
     with pytest.raises(PermanentError, match="the type can't change"):
-        tick(sqlite_engine, row, document_type=DocumentType.BILL)
+        tick(engine, row, document_type=DocumentType.BILL)
     with pytest.raises(PermanentError, match="the organisation can't change"):
-        tick(sqlite_engine, row, organisation_id=ids[THAMES])
+        tick(engine, row, organisation_id=ids[THAMES])
 
 
 def test_profiles_by_which_a_document_could_go_to_two_places_are_refused(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    sqlite_engine.connect()
-    with sqlite_engine.database.read() as session:
+    engine.connect()
+    with engine.database.read() as session:
         assert overlaps(profiles.profiles(session)) is None
     for name in (KAURI, THAMES):
-        change_profile(sqlite_engine, "Invoices", name, route_field=None, route_value=None)
-    with sqlite_engine.database.read() as session:
+        change_profile(engine, "Invoices", name, route_field=None, route_value=None)
+    with engine.database.read() as session:
         sentence = overlaps(profiles.profiles(session))
     assert sentence in {
         f"Invoices would go to {one} and to {other}: both are the default. Give one of them a "
@@ -168,7 +172,10 @@ def test_profiles_by_which_a_document_could_go_to_two_places_are_refused(
     }
 
 
-def test_a_record_unticked_before_it_was_sent_is_taken_out_with_the_reason(engine: Engine) -> None:
+def test_a_record_unticked_before_it_was_sent_is_taken_out_with_the_reason(
+    each_engine: Engine,
+) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     [row] = invoices(engine)
     intake.relay(engine.services)
@@ -180,7 +187,8 @@ def test_a_record_unticked_before_it_was_sent_is_taken_out_with_the_reason(engin
     assert created(engine) == []
 
 
-def test_a_record_deleted_before_it_was_sent_costs_no_call(engine: Engine) -> None:
+def test_a_record_deleted_before_it_was_sent_costs_no_call(each_engine: Engine) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     with crm(engine) as session:
         row = books.contact(session)
@@ -211,8 +219,7 @@ def test_a_record_made_and_deleted_between_two_relays_never_reaches_the_queue(
     assert items(engine) == []
 
 
-def test_unticking_takes_out_what_waits_behind_a_call_under_way(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_unticking_takes_out_what_waits_behind_a_call_under_way(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     [row] = invoices(engine)
     fault(engine, "reset", resource="Invoices", method="PUT", after_store=True)
@@ -267,7 +274,8 @@ def test_the_record_page_says_why_it_is_not_in_xero_and_when_it_is(engine: Engin
     assert there.sentence.startswith("It is in Xero as INV-1 since ")
 
 
-def test_flags_are_kept_once_a_record(engine: Engine) -> None:
+def test_flags_are_kept_once_a_record(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     with crm(engine) as session:
         row = books.contact(session)

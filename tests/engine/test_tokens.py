@@ -1,4 +1,4 @@
-"""Tokens: refreshed once by whoever needs them, and a dead consent stops all without burning tries."""
+"""Tokens are refreshed once; a dead consent stops all and burns no tries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.engine.scenes import (
     sync,
     work,
 )
-from xtiger.domain.errors import AuthorisationError, TransientError
+from xtiger.domain.errors import AuthorisationError, PermanentError, TransientError
 from xtiger.engine import connect, intake, scheduler
 from xtiger.ports import TokenSet
 from xtiger.store import leases
@@ -76,8 +76,9 @@ def test_a_token_that_ends_soon_is_renewed_before_the_call(engine: Engine) -> No
 
 
 def test_a_token_that_ended_in_the_middle_is_renewed_and_the_call_made_once_more(
-    engine: Engine,
+    each_engine: Engine,
 ) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
 
@@ -97,7 +98,8 @@ def test_a_token_that_ended_in_the_middle_is_renewed_and_the_call_made_once_more
     assert {attempt.outcome for attempt in attempts(engine)} == {"settled"}
 
 
-def test_of_two_workers_on_one_consent_one_refreshes(engine: Engine) -> None:
+def test_of_two_workers_on_one_consent_one_refreshes(each_engine: Engine) -> None:
+    engine = each_engine
     ids = engine.connect()
     invoices(engine, 2)
     intake.relay(engine.services)
@@ -118,8 +120,7 @@ def test_of_two_workers_on_one_consent_one_refreshes(engine: Engine) -> None:
     assert not any(row.broken for row in rows_of(engine, Connection))
 
 
-def test_a_refresher_that_died_is_replaced_after_its_lease(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_a_refresher_that_died_is_replaced_after_its_lease(engine: Engine) -> None:
     engine.connect(KAURI)
     [row] = rows_of(engine, Connection)
     worn_out(engine)
@@ -130,8 +131,7 @@ def test_a_refresher_that_died_is_replaced_after_its_lease(sqlite_engine: Engine
     assert all_ended(engine)
 
 
-def test_a_refresh_that_fails_for_the_moment_lets_others_try_at_once(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_a_refresh_that_fails_for_the_moment_lets_others_try_at_once(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
     worn_out(engine)
@@ -206,9 +206,8 @@ def test_a_key_that_does_not_fit_stops_the_organisation_and_fails_no_record(engi
 
 
 def test_tokens_that_xero_refuses_to_give_for_another_reason_fail_no_record(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    engine = sqlite_engine
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
     worn_out(engine)
@@ -219,8 +218,6 @@ def test_tokens_that_xero_refuses_to_give_for_another_reason_fail_no_record(
             return getattr(engine.services.xero, name)
 
         def refresh(self, **_: str) -> TokenSet:
-            from xtiger.domain.errors import PermanentError
-
             raise PermanentError("Xero gave no tokens and answered “odd”.")
 
     work(engine, replace(engine.services, xero=Odd()))
@@ -228,8 +225,7 @@ def test_tokens_that_xero_refuses_to_give_for_another_reason_fail_no_record(
     assert rows_of(engine, Connection)[0].refresh_until is None
 
 
-def test_a_broken_connection_can_still_be_disconnected(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_a_broken_connection_can_still_be_disconnected(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     with engine.database.write() as session:
         session.query(Connection).one().broken = "The consent ended."
@@ -240,9 +236,8 @@ def test_a_broken_connection_can_still_be_disconnected(sqlite_engine: Engine) ->
 
 
 def test_a_lost_lease_on_the_refresh_is_tried_again_and_breaks_nothing(
-    sqlite_engine: Engine,
+    engine: Engine,
 ) -> None:
-    engine = sqlite_engine
     one = engine.connect(KAURI)[KAURI]
     worn_out(engine)
 

@@ -24,6 +24,7 @@ from tests.engine.scenes import (
     log_of,
     runs,
     stranger,
+    survive,
     sync,
     tick,
     work,
@@ -79,7 +80,8 @@ def test_sync_adds_nothing_that_xero_has_as_it_is(engine: Engine) -> None:
     assert len(items(engine)) == count
 
 
-def test_an_edit_is_an_update_of_the_bound_object(engine: Engine) -> None:
+def test_an_edit_is_an_update_of_the_bound_object(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     [document] = invoices(engine)
     sync(engine)
@@ -119,7 +121,8 @@ def test_two_bills_may_have_the_same_number(engine: Engine) -> None:
     assert kept(engine)["invoices"] == 2
 
 
-def test_a_number_that_a_stranger_has_is_failed_and_never_overwritten(engine: Engine) -> None:
+def test_a_number_that_a_stranger_has_is_failed_and_never_overwritten(each_engine: Engine) -> None:
+    engine = each_engine
     engine.connect(KAURI)
     theirs = stranger(engine).created("Invoices", stranger(engine).invoice(InvoiceNumber="INV-1"))
     invoices(engine, 2)
@@ -135,8 +138,9 @@ def test_a_number_that_a_stranger_has_is_failed_and_never_overwritten(engine: En
 
 
 def test_what_differs_by_a_cent_is_bound_and_failed_and_its_retry_is_an_update(
-    engine: Engine,
+    each_engine: Engine,
 ) -> None:
+    engine = each_engine
     one = engine.connect(KAURI)[KAURI]
     [document] = invoices(engine)
     wrong = engine.worker("first")
@@ -159,8 +163,7 @@ def test_what_differs_by_a_cent_is_bound_and_failed_and_its_retry_is_an_update(
     assert kept(engine)["invoices"] == 1
 
 
-def test_the_children_of_a_bound_parent_that_differs_wait(sqlite_engine: Engine) -> None:
-    engine = sqlite_engine
+def test_the_children_of_a_bound_parent_that_differs_wait(engine: Engine) -> None:
     engine.connect(KAURI)
     invoices(engine)
 
@@ -182,8 +185,6 @@ def test_an_answer_that_says_nothing_about_a_record_is_found_out_before_it_is_se
     engine: Engine,
 ) -> None:
     """Were it taken for a refusal, its retry would make a second bill."""
-    from tests.engine.scenes import survive
-
     one = engine.connect(KAURI)[KAURI]
     with crm(engine) as session:
         row = books.invoice(session, "B-1", books.contact(session))

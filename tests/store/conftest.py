@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from xtiger.crm.builtin import crm_of
 from xtiger.domain.records import Module, RecordRef
@@ -20,6 +21,21 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
 def ref(number: int, module: Module = Module.INVOICES) -> RecordRef:
     return RecordRef(module, str(number))
+
+
+@contextmanager
+def refused(database: Database, error: type[BaseException]) -> Iterator[Session]:
+    """A transaction that must end with this error."""
+    with pytest.raises(error), database.write() as session:
+        yield session
+
+
+@contextmanager
+def undone(database: Database) -> Iterator[Session]:
+    """A transaction that is rolled back: what follows finds all as it was."""
+    with refused(database, InterruptedError) as session:
+        yield session
+        raise InterruptedError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from tests.store.conftest import NOW
+from tests.store.conftest import NOW, refused
 from xtiger.domain.resources import Resource, Verb
 from xtiger.store import journal, leases
 from xtiger.store.models import Attempt, AttemptElement
@@ -81,7 +81,7 @@ def test_an_open_call_is_found_until_it_is_closed(
 
 
 def test_a_key_is_used_for_one_call_only(database: Database, attempt_id: int) -> None:
-    with pytest.raises(IntegrityError), database.write() as session:
+    with refused(database, IntegrityError) as session:
         first = session.get_one(Attempt, attempt_id)
         session.add(
             Attempt(
@@ -97,7 +97,7 @@ def test_a_key_is_used_for_one_call_only(database: Database, attempt_id: int) ->
 
 
 def test_a_place_in_a_call_is_taken_once(database: Database, attempt_id: int) -> None:
-    with pytest.raises(IntegrityError), database.write() as session:
+    with refused(database, IntegrityError) as session:
         first = session.scalars(select(AttemptElement)).first()
         assert first
         session.add(AttemptElement(attempt_id=attempt_id, place=first.place, item_id=9, meant={}))

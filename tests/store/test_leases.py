@@ -5,9 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-import pytest
-
-from tests.store.conftest import NOW
+from tests.store.conftest import NOW, refused
 from xtiger.domain.errors import LeaseLost
 from xtiger.store import leases
 from xtiger.store.leases import Lease
@@ -41,11 +39,11 @@ def test_the_old_holder_writes_nothing(database: Database, organisation: int) ->
     old = take(database, organisation, "old", NOW)
     assert old
     take(database, organisation, "new", NOW + timedelta(hours=1))
-    with pytest.raises(LeaseLost), database.write() as session:
+    with refused(database, LeaseLost) as session:
         session.get_one(Organisation, organisation).name = "Written"
         session.flush()
         leases.guard(session, old)
-    with pytest.raises(LeaseLost), database.write() as session:
+    with refused(database, LeaseLost) as session:
         leases.renew(session, old, now=NOW, seconds=999)
     leases.release(database, old)
     with database.read() as session:
@@ -83,5 +81,5 @@ def test_one_refreshes_and_the_others_are_refused(database: Database) -> None:
     assert first is not None
     assert refresh("second", NOW) is None
     assert refresh("second", NOW + timedelta(seconds=61)) == first + 1
-    with pytest.raises(LeaseLost), database.write() as session:
+    with refused(database, LeaseLost) as session:
         leases.held_refresh(session, connection, first)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
-from tests.store.conftest import NOW, add_organisation, ref
+from tests.store.conftest import NOW, add_organisation, ref, undone
 from xtiger.store import bindings, journal, logs, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, migrate
@@ -99,9 +99,8 @@ HOT: dict[str, tuple[Callable[[Session], object], str]] = {
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_query_uses_its_index(grown: Database, name: str) -> None:
     ask, index = HOT[name]
-    with pytest.raises(ZeroDivisionError), plans(grown) as found, grown.write() as session:
+    with plans(grown) as found, undone(grown) as session:
         ask(session)
-        raise ZeroDivisionError  # rolled back: the next test finds the queue as it was
     assert index in found[0], found[0]
     assert "SCAN xtiger_queue" not in found[0].replace("USING INDEX", "#")
     if name == "claim":
@@ -117,11 +116,10 @@ def test_the_last_position_is_found_without_counting(grown: Database) -> None:
 def test_a_claim_stays_fast_beside_fifty_thousand_ended_rows(grown: Database) -> None:
     seconds = []
     for _ in range(5):
-        with pytest.raises(ZeroDivisionError), grown.write() as session:
+        with undone(grown) as session:
             began = time.perf_counter()
             claimed = HOT["claim"][0](session)
             queue.due_ranks(session, 1, up_to=queue.mark(session), now=NOW)
             seconds.append(time.perf_counter() - began)
             assert len(claimed) == 200  # type: ignore[arg-type]
-            raise ZeroDivisionError
     assert min(seconds) < 0.1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tests.store.conftest import NOW, add_organisation, ref
+from tests.store.conftest import NOW, add_organisation, ref, refused
 from xtiger.domain.queueing import ENDED, OPEN, State, allowed
 from xtiger.domain.records import Module, RecordRef
 from xtiger.store import queue
@@ -79,7 +81,7 @@ def test_there_is_one_open_item_for_a_record_in_each_organisation(
     other = Line(database, add_organisation(database, "Thames Supplies"))
     [here], [there] = line.add(ref(1)), other.add(ref(1))
     assert here != there
-    with pytest.raises(IntegrityError), database.write() as session:
+    with refused(database, IntegrityError) as session:
         twin = line.item(here)
         session.add(
             QueueItem(
@@ -342,9 +344,6 @@ def test_an_item_taken_out_between_reading_and_claiming_is_not_claimed(
 
 def _while_waiting(line: Line, other: Any) -> Any:
     """Starts a claim that waits for the other transaction's row, then lets that one commit."""
-    from concurrent.futures import ThreadPoolExecutor
-    from time import sleep
-
     pool = ThreadPoolExecutor(1)
     future = pool.submit(line.claim)
     sleep(0.3)

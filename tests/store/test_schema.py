@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.exc import IntegrityError
 
-from tests.store.conftest import NOW, add_organisation
+from tests.store.conftest import NOW, add_organisation, refused
 from xtiger.accounts import AccountsBase
 from xtiger.crm.builtin import CrmBase
 from xtiger.domain.errors import PermanentError, TransientError
@@ -111,18 +111,22 @@ def test_a_full_database_is_one_clear_sentence_and_goes_on_after_room_was_made(
     with roomy.read() as session:
         pages = session.execute(text("PRAGMA page_count")).scalar_one()
     tight = Database(url, max_pages=pages + 2)
-    with pytest.raises(TransientError, match="^The database is full: nothing was saved"):
-        for number in range(1000):
-            with tight.write() as session:
-                session.add(Organisation(tenant_id=str(number), name="n" * 250))
+    with pytest.raises(TransientError, match=r"^The database is full: nothing was saved"):
+        _fill(tight)
     tight.close()
     assert add_organisation(roomy, "after") > 0
     roomy.close()
 
 
+def _fill(database: Database) -> None:
+    for number in range(1000):
+        with database.write() as session:
+            session.add(Organisation(tenant_id=str(number), name="n" * 250))
+
+
 def test_a_broken_rule_of_ours_is_not_taken_for_a_lost_connection(database: Database) -> None:
     """Names of our own tables hold the word "connection"."""
-    with pytest.raises(IntegrityError), database.write() as session:
+    with refused(database, IntegrityError) as session:
         session.add(Organisation(tenant_id="t", name="n", connection_id=4711))
 
 
@@ -148,7 +152,7 @@ def test_writers_wait_for_each_other_and_no_write_is_lost(database: Database) ->
 
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as session:
+    with refused(database, ZeroDivisionError) as session:
         session.add(OutboxRow(module="Contacts", record_id="1", kind="saved", at=NOW))
         session.flush()
         raise ZeroDivisionError

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from xtiger.domain import exactjson
 from xtiger.domain.records import Module, ModuleInfo, Record, RecordRef, XeroLink
 from xtiger.store import outbox
+from xtiger.store.schema import plain_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class SqlCrm:
             # An id that no row can have (from a typed address) names nothing.
             if _is_id(ref.id):
                 by_module.setdefault(ref.module, []).append(int(ref.id))
-        with self._sessions() as session:
+        with plain_faults(), self._sessions() as session:
             for name, ids in by_module.items():
                 module = self._modules[name]
                 for start in range(0, len(ids), 500):
@@ -96,7 +97,7 @@ class SqlCrm:
 
     def scan(self, module: Module, *, after: str | None, limit: int) -> Sequence[Record]:
         known = self._modules[module]
-        with self._sessions() as session:
+        with plain_faults(), self._sessions() as session:
             statement = (
                 select(known.model).order_by(known.model.id).limit(limit).options(*known.load)
             )
@@ -125,11 +126,11 @@ class SqlCrm:
             statement = statement.where(
                 or_(*(column.icontains(text, autoescape=True) for column in known.search))
             )
-        with self._sessions() as session:
+        with plain_faults(), self._sessions() as session:
             return [self._record(module, known, thing) for thing in session.scalars(statement)]
 
     def write_back(self, links: Mapping[RecordRef, XeroLink]) -> None:
-        with self._sessions() as session:
+        with plain_faults(), self._sessions() as session:
             session.info[outbox.QUIET] = True
             for ref, link in links.items():
                 module = self._modules[ref.module]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy.orm import Session
-
-from xtiger.domain import exactjson
 from xtiger.domain.errors import (
     AuthorisationError,
     LeaseLost,
@@ -19,37 +15,21 @@ from xtiger.domain.errors import (
     UnknownOutcome,
     XTigerError,
 )
-from xtiger.domain.mapping import (
-    BuildContext,
-    Built,
-    CompiledMapper,
-    Faults,
-    MappingTemplate,
-    OrganisationFacts,
-    Parent,
-    TemplateFault,
-    compile_template,
-)
-from xtiger.domain.preflight import check
-from xtiger.domain.queueing import Planned, State, batches, full
+from xtiger.domain.queueing import Planned, batches, full
 from xtiger.domain.records import (
-    DOCUMENTS,
-    DocumentType,
     Module,
-    ModuleInfo,
-    Record,
     RecordRef,
     XeroLink,
 )
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
-from xtiger.domain.selection import SyncProfile
 from xtiger.engine import connect, intake, recovery
+from xtiger.engine.build import Builder, Ready
 from xtiger.engine.services import Services
-from xtiger.engine.settle import comparable, settle
+from xtiger.engine.settle import settle
 from xtiger.ports import Answer
-from xtiger.store import bindings, journal, leases, logs, profiles, queue
+from xtiger.store import bindings, journal, leases, logs, queue
 from xtiger.store.leases import Lease
-from xtiger.store.models import Attempt, Binding, Organisation, QueueItem
+from xtiger.store.models import Attempt, Organisation, QueueItem
 from xtiger.telemetry import logger
 
 #: Items claimed at a time: a few full batches, so that memory and transactions stay small.
@@ -73,18 +53,6 @@ class Drained:
     sentence: str | None = None
     parked: bool = False
     elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """One element that was built and waits for its call."""
-
-    item: QueueItem
-    record: Record
-    built: Built
-    verb: Verb
-    data: bytes
-    template_id: int
 
 
 def drain(services: Services, organisation_id: int, *, run_id: int | None = None) -> Drained:
@@ -122,10 +90,6 @@ class _Drain:
     services: Services
     lease: Lease
     run_id: int | None
-    facts: OrganisationFacts = field(default_factory=OrganisationFacts)
-    rules: list[SyncProfile] = field(default_factory=list)
-    mappers: dict[int, CompiledMapper] = field(default_factory=dict)
-    templates: dict[tuple[Module, DocumentType | None], int] = field(default_factory=dict)
     mark: int = 0
     #: Before Go live only what its run was asked for may be sent.
     only_run: int | None = None
@@ -162,7 +126,7 @@ class _Drain:
             return why
         recovery.settle_open(self.services, self.lease)
         self._write_back()
-        self._prepare()
+        builder = self._builder()
         for _pass in range(PASSES):
             intake.relay(self.services)
             ranks = self._begin_pass()
@@ -172,7 +136,7 @@ class _Drain:
             for rank in ranks:
                 if (why := self._held()) is not None:
                     return why
-                self._rank(rank)
+                self._rank(rank, builder)
         return Drained(True)
 
     def _begin_pass(self) -> list[int]:
@@ -207,35 +171,22 @@ class _Drain:
             return Drained(False, f"{row.name} isn't connected. Connect it under API details.")
         return None
 
-    def _prepare(self) -> None:
-        """Reads rules, templates and reference data once a drain; mappers are compiled once."""
+    def _builder(self) -> Builder:
         with self.services.database.read() as session:
             row = session.get_one(Organisation, self.organisation_id)
             self.only_run = None if row.live_since else self.run_id or 0
-            known = profiles.reference(session, self.organisation_id)
-            self.rules = profiles.profiles(session)
-            if "organisation" not in known:
-                raise PermanentError(f"Nothing was read from {row.name} yet. Choose it again.")
-            self.facts = OrganisationFacts.from_xero(
-                known["organisation"].data[0], known["accounts"].data, known["tax_rates"].data
-            )
-            described = self.services.crm.modules()
-            for module in described:
-                kinds = list(DocumentType) if module in DOCUMENTS else [None]
-                for kind in kinds:
-                    found = profiles.template(session, self.organisation_id, module, kind)
-                    if found is not None:
-                        self.templates[module, kind] = found.id
-                        self.mappers[found.id] = _compiled(found.body, described[module])
+        return Builder.of(self.services, self.lease, run_id=self.run_id, only_run=self.only_run)
 
-    def _rank(self, rank: int) -> None:
+    def _rank(self, rank: int, builder: Builder) -> None:
         """Claims the rank's items chunk by chunk, builds them, sends whenever a call is full."""
-        ready: list[_Ready] = []
+        ready: list[Ready] = []
         after = 0
         try:
             while claimed := self._claim(rank, after):
                 after = claimed[-1].id
-                ready = self._send_ready(ready + self._build(claimed), everything=False)
+                ready = self._send_ready(
+                    ready + builder.build(claimed, mark=self.mark), everything=False
+                )
             self._send_ready(ready, everything=True)
         except (TransientError, AuthorisationError, UnknownOutcome, PermanentError):
             self._return_unsent()
@@ -265,201 +216,9 @@ class _Drain:
             leases.guard(session, self.lease)
             recovery.return_unsent(session, self.organisation_id)
 
-    # -- building -----------------------------------------------------------------------------
-
-    def _build(self, items: Sequence[QueueItem]) -> list[_Ready]:
-        """Payloads of what can go; what is gone, blocked, unchanged or at fault is settled here."""
-        refs = {item.id: RecordRef(Module(item.module), item.record_id) for item in items}
-        records = self.services.crm.fetch_many(list(refs.values()))
-        linked = sorted(
-            {parent for record in records.values() for parent in record.parents()}, key=str
-        )
-        parents = self.services.crm.fetch_many(linked) if linked else {}
-        ready: list[_Ready] = []
-        with self.services.database.write() as session:
-            leases.guard(session, self.lease)
-            sheet = _Sheet(
-                bound=bindings.of_records(session, self.organisation_id, [*refs.values(), *linked]),
-                open_parents=queue.open_items(session, self.organisation_id, linked),
-                flags=profiles.flags(session, refs.values()),
-                parents=parents,
-            )
-            for item in items:
-                record = records.get(refs[item.id])
-                if record is None:
-                    queue.end(session, [item.id], State.CANCELLED)
-                    queue.say(session, [item.id], "It was deleted in the CRM before this was sent.")
-                elif not self._blocked(session, item, record, sheet):
-                    built = self._build_one(session, item, record, sheet)
-                    if built is not None:
-                        ready.append(built)
-        return ready
-
-    def _blocked(self, session: Session, item: QueueItem, record: Record, sheet: _Sheet) -> bool:
-        """Parks a child whose parents aren't all in Xero, or wait there with a newer version.
-
-        All that are missing are enqueued at once; the first one that waits is what blocks.
-        """
-        waits_for: QueueItem | None = None
-        for ref in record.parents():
-            waiting = sheet.open_parents.get(ref)
-            if waiting is not None and (waiting.id <= self.mark or ref not in sheet.bound):
-                waits_for = waits_for or waiting
-                continue
-            if ref in sheet.bound:
-                continue
-            parent = sheet.parents.get(ref)
-            if parent is None:
-                sentence = (
-                    f"The {ref.module.singular} it names is gone from the CRM. Choose another."
-                )
-                self._fail(session, item, "parent-gone", sentence)
-                return True
-            entry = self._entry_for(record, parent)
-            if isinstance(entry, str):
-                self._fail(session, item, f"parent-not-selected:{ref.module.value}", entry)
-                return True
-            place = queue.enqueue(session, [entry], now=self.services.clock.now())[ref]
-            if self.only_run:
-                queue.reserve(session, self.organisation_id, [ref], run_id=self.only_run)
-            added = queue.by_ids(session, [place])[place]
-            sheet.open_parents[ref] = added
-            waits_for = waits_for or added
-        if waits_for is not None:
-            self._block(session, item, waits_for)
-        return waits_for is not None
-
-    def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
-        rule = self._rule(record.ref.module)
-        if rule is not None and not rule.add_needed:
-            return (
-                f"It needs {parent.ref.module.singular} {parent.label} in Xero first. Tick "
-                "Allow Xero Sync there, or let What syncs add needed records."
-            )
-        return intake.needed_entry(self.rules, self.organisation_id, parent)
-
-    def _block(self, session: Session, item: QueueItem, parent: QueueItem) -> None:
-        what = f"{Module(parent.module).singular} {parent.label}"
-        sentence = f"Waits for #{parent.id} {what}"
-        if parent.state in (State.FAILED, State.CHECK):
-            sentence += f", which failed: {parent.sentence or ''}".rstrip()
-        queue.park(
-            session,
-            item,
-            State.BLOCKED,
-            cause="blocked",
-            sentence=sentence if sentence.endswith(".") else sentence + ".",
-            blocked_by=parent.id,
-        )
-        self._log(session, item, State.BLOCKED, sentence, cause="blocked")
-        logs.count(session, self.run_id, blocked=1)
-
-    def _fail(self, session: Session, item: QueueItem, cause: str, sentence: str) -> None:
-        queue.park(session, item, State.FAILED, cause=cause[:120], sentence=sentence, counts=True)
-        self._log(session, item, State.FAILED, sentence, cause=cause[:120])
-        logs.count(session, self.run_id, failed=1)
-
-    def _log(
-        self,
-        session: Session,
-        item: QueueItem,
-        outcome: State,
-        sentence: str,
-        *,
-        cause: str | None = None,
-        xero_id: str | None = None,
-    ) -> None:
-        logs.append(
-            session,
-            item,
-            now=self.services.clock.now(),
-            outcome=outcome,
-            sentence=sentence,
-            action=item.action,
-            run_id=self.run_id,
-            cause=cause,
-            xero_id=xero_id,
-        )
-
-    def _build_one(
-        self, session: Session, item: QueueItem, record: Record, sheet: _Sheet
-    ) -> _Ready | None:
-        flag = profiles.flag_of(sheet.flags.get(record.ref))
-        kind = flag.document_type if record.ref.module in DOCUMENTS else None
-        resource = Resource(item.resource)
-        bound = sheet.bound.get(record.ref)
-        template_id = self.templates.get((record.ref.module, kind))
-        if template_id is None:
-            self._fail(session, item, "no-template", "There is no mapping for it. Open Mapping.")
-            return None
-        outcome = self.mappers[template_id].build(record, self._context(record, kind, bound, sheet))
-        faults = (
-            outcome.faults
-            if isinstance(outcome, Faults)
-            else check(outcome.payload, resource, self.facts)
-        )
-        if isinstance(outcome, Faults) or faults:
-            sentence = " ".join(dict.fromkeys(each.sentence for each in faults))
-            self._fail(session, item, faults[0].fingerprint, sentence)
-            return None
-        agreed = exactjson.digest(comparable(resource, outcome.payload))
-        if bound is not None and bound.agreed_hash == agreed:
-            bound.record_version, bound.template_id = record.version, template_id
-            queue.end(session, [item.id], State.UNCHANGED)
-            self._log(
-                session, item, State.UNCHANGED, "Xero already had the same.", xero_id=bound.xero_id
-            )
-            logs.count(session, self.run_id, unchanged=1)
-            return None
-        return _Ready(
-            item=item,
-            record=record,
-            built=outcome,
-            verb=Verb.UPDATE if bound else Verb.CREATE,
-            data=exactjson.dumps(outcome.payload),
-            template_id=template_id,
-        )
-
-    def _context(
-        self,
-        record: Record,
-        kind: DocumentType | None,
-        bound: Binding | None,
-        sheet: _Sheet,
-    ) -> BuildContext:
-        rule = self._rule(record.ref.module)
-        parents = {}
-        for ref in record.parents():
-            binding, parent = sheet.bound[ref], sheet.parents.get(ref)
-            parents[ref] = Parent(
-                xero_id=binding.xero_id,
-                key=binding.number,
-                label=parent.label if parent else "",
-                fields=parent.fields if parent else {},
-            )
-        return BuildContext(
-            organisation=self.facts,
-            parents=parents,
-            document_type=kind,
-            target_status=rule.target_status if rule else "AUTHORISED",
-            record_url=self.services.links.record(record.ref),
-            marker=self.services.marker(record.ref),
-            xero_id=bound.xero_id if bound else None,
-        )
-
-    def _rule(self, module: Module) -> SyncProfile | None:
-        return next(
-            (
-                rule
-                for rule in self.rules
-                if rule.organisation_id == self.organisation_id and rule.module is module
-            ),
-            None,
-        )
-
     # -- sending ------------------------------------------------------------------------------
 
-    def _send_ready(self, ready: list[_Ready], *, everything: bool) -> list[_Ready]:
+    def _send_ready(self, ready: list[Ready], *, everything: bool) -> list[Ready]:
         """Sends full calls, or all of them; answers with what still waits to fill one."""
         if not ready:
             return ready
@@ -481,7 +240,7 @@ class _Drain:
         with self.services.database.read() as session:
             return session.get_one(Organisation, self.organisation_id).paused_at is not None
 
-    def _send(self, resource: Resource, verb: Verb, ready: Sequence[_Ready]) -> None:
+    def _send(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> None:
         """One call: journalled and committed, sent with no transaction open, settled."""
         body = b'{"%s":[%s]}' % (resource.value.encode(), b",".join(each.data for each in ready))
         now = self.services.clock.now()
@@ -617,22 +376,3 @@ class _Drain:
             # A person who mended the cause and presses Sync doesn't wait for that.
             row.held_times += 1
         log.warning("stopped", organisation=self.organisation_id, why=sentence)
-
-
-def _compiled(body: Any, described: ModuleInfo) -> CompiledMapper:
-    try:
-        return compile_template(MappingTemplate.from_json(body), described)
-    except TemplateFault as fault:
-        raise PermanentError(
-            f"The mapping of {described.module.value} can't be used: {fault.sentence}"
-        ) from fault
-
-
-@dataclass(slots=True)
-class _Sheet:
-    """What building one chunk has looked up."""
-
-    bound: Mapping[RecordRef, Binding]
-    open_parents: dict[RecordRef, QueueItem]
-    flags: Mapping[RecordRef, Any]
-    parents: Mapping[RecordRef, Record]

@@ -258,7 +258,9 @@ def _take_in(
                 _reconsider(session, item, record, _why_not(one, decisions, sheet), entries)
         for one in sorted(each for each in going if each is not None):
             binding = bound[one].get(record.ref)
-            if only not in (None, one) or (skip_agreed and _agreed(session, record, binding)):
+            if only not in (None, one):
+                continue
+            if skip_agreed and _settled(session, record, binding, items.get(one)):
                 continue
             needed = _needed(record, one, sheet, bound[one], waiting[one], parents)
             entries.update(
@@ -333,8 +335,16 @@ def _why_not(organisation_id: int, decisions: Sequence[Decision], sheet: _Sheet)
     return (own or decisions[0]).sentence
 
 
-def _agreed(session: Session, record: Record, binding: Binding | None) -> bool:
-    """Whether Xero has the record exactly as it is, by the template in use."""
+def _settled(
+    session: Session, record: Record, binding: Binding | None, item: QueueItem | None
+) -> bool:
+    """Whether adding all that is selected has nothing to do for a record.
+
+    It has a place already (a failed one is retried by whoever mended its cause, not by every
+    Sync), or Xero has it exactly as it is, by the template in use.
+    """
+    if item is not None:
+        return not (item.needed and item.state == State.PENDING)
     if binding is None or binding.agreed_hash is None or binding.record_version != record.version:
         return False
     kind = DocumentType(binding.document_type) if binding.document_type else None

@@ -95,13 +95,13 @@ def set_recipients(services: Services, addresses: Sequence[str], *, who: str) ->
         )
 
 
-def report_run(services: Services, run_id: int) -> int:
+def report_run(services: Services, run_id: int, *, trouble: bool = False) -> int:
     """Writes the mails of an ended run and tries to send them; answers with how many it wrote.
 
     A run that is reported already gets no second mail: (run, recipient) is unique.
     """
     addresses = recipients(services)
-    if addresses and _worth(services, run_id):
+    if addresses and _worth(services, run_id, trouble):
         report = figures(services, run_id)
         text = _render("after_sync.txt", report)
         html = _render("after_sync.html", report)
@@ -129,8 +129,8 @@ def report_run(services: Services, run_id: int) -> int:
     return len(addresses)
 
 
-def _worth(services: Services, run_id: int) -> bool:
-    """Whether a run says anything new: the same trouble isn't mailed after each try."""
+def _worth(services: Services, run_id: int, trouble: bool) -> bool:
+    """Whether a run says anything new: nothing done is no news, nor is the same trouble again."""
     with services.database.read() as session:
         run = session.get_one(Run, run_id)
         if run.succeeded + run.failed + run.unchanged + run.blocked:
@@ -141,7 +141,7 @@ def _worth(services: Services, run_id: int) -> bool:
             .order_by(Run.id.desc())
             .limit(1)
         )
-        return before is None or before.sentence != run.sentence
+        return trouble and (before is None or before.sentence != run.sentence)
 
 
 def _message_id(services: Services) -> str:

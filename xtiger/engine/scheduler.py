@@ -136,7 +136,7 @@ def work(services: Services, organisation_id: int) -> None:
         if not _end(services, run_id, outcome.sentence):
             continue  # another worker came to its end first, and reports it
         try:
-            reports.report_run(services, run_id)
+            reports.report_run(services, run_id, trouble=outcome.sentence is not None)
         except XTigerError as failure:
             log.warning("report failed", run=run_id, why=failure.sentence)
 

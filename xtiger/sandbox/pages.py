@@ -67,8 +67,7 @@ def favicon() -> Response:
 def home() -> str:
     """Every organisation with its counts and newest invoices."""
     found = [
-        (one, _counts(one.tenant), _newest(one.tenant, _NEWEST))
-        for one in _state().organisations()
+        (one, _counts(one.tenant), _newest(one.tenant, _NEWEST)) for one in _state().organisations()
     ]
     return render_template("home.html", organisations=found)
 

@@ -39,7 +39,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that only reads; it never waits for a writer."""
-        with _plain_faults(), self._reading() as session:
+        with plain_faults(), self._reading() as session:
             yield session
 
     @contextmanager
@@ -49,7 +49,7 @@ class Database:
         On SQLite it takes the write lock at its beginning, so that it can't fail half-way
         because somebody else wrote in between.
         """
-        with _plain_faults(), self._writing.begin() as session:
+        with plain_faults(), self._writing.begin() as session:
             yield session
 
     def close(self) -> None:
@@ -58,8 +58,8 @@ class Database:
 
 
 @contextmanager
-def _plain_faults() -> Iterator[None]:
-    """Turns what the database says into one sentence; nothing above catches SQLAlchemy errors."""
+def plain_faults() -> Iterator[None]:
+    """Turns what a database says into one sentence; nothing above catches SQLAlchemy errors."""
     try:
         yield
     except DBAPIError as error:
