@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import uuid
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Flask, url_for
+from flask import Flask, current_app, request, url_for
+from flask_limiter import Limiter, RequestLimit
+from flask_limiter.util import get_remote_address
 from flask_security import (
+    EmailValidateException,
     RoleMixin,
     Security,
     SQLAlchemySessionUserDatastore,
@@ -18,6 +24,11 @@ from sqlalchemy import Column, ForeignKey, String, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from xtiger.web.access import ROLES, Person
+from xtiger.web.frame import clock_time, plain_page
+from xtiger.web.words import say
+
+#: Failed tries to sign in, and how long each counts.
+TRIES = "5 per 15 minutes"
 
 
 class AccountsBase(DeclarativeBase):
@@ -109,18 +120,54 @@ def init_accounts(app: Flask, db: Any, *, salt: str) -> Security:
         SECURITY_WEBAUTHN=False,
         SECURITY_FLASH_MESSAGES=True,
         SECURITY_AUTO_LOGIN_AFTER_CONFIRM=False,
-        SECURITY_MSG_INVALID_PASSWORD=("E-mail and password don't match.", "error"),
-        SECURITY_MSG_USER_DOES_NOT_EXIST=("E-mail and password don't match.", "error"),
+        # Pages and files that nothing of ours leads to.
+        SECURITY_FRESHNESS=timedelta(seconds=-1),
+        SECURITY_STATIC_FOLDER=None,
+        SECURITY_MSG_GENERIC_AUTHN_FAILED=(say("sign_in.wrong"), "error"),
         SECURITY_RETURN_GENERIC_RESPONSES=True,
         SESSION_COOKIE_NAME="xtiger",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         REMEMBER_COOKIE_NAME="xtiger_remember",
+        REMEMBER_COOKIE_DURATION=timedelta(days=14),
         REMEMBER_COOKIE_SAMESITE="Lax",
         REMEMBER_COOKIE_HTTPONLY=True,
     )
     datastore = SQLAlchemySessionUserDatastore(db.session, User, Role)
-    return Security(app, datastore, register_blueprint=True)
+    security = Security(app, datastore, register_blueprint=True)
+    _limit_tries(app)
+    return security
+
+
+def _limit_tries(app: Flask) -> None:
+    """Lets sign-in rest after failed tries, counted in this process by e-mail and address."""
+    limiter = Limiter(
+        get_remote_address, app=app, storage_uri="memory://", strategy="moving-window"
+    )
+    limit = limiter.limit(
+        TRIES,
+        key_func=_who_tries,
+        methods=["POST"],
+        deduct_when=lambda _response: not current_user.is_authenticated,
+        on_breach=_rests,
+    )
+    view: Any = app.view_functions["security.login"]
+    app.view_functions["security.login"] = limit(view)
+
+
+def _who_tries() -> str:
+    """The e-mail as sign-in looks it up, however it was typed, and the address it came from."""
+    email = request.form.get("email", "").strip()
+    with suppress(EmailValidateException):
+        email = current_app.extensions["security"]._mail_util.normalize(email)
+    return f"{email.casefold()} {get_remote_address()}"
+
+
+def _rests(limit: RequestLimit) -> Any:
+    # Pages print minutes: the next full one, so that nobody comes too early.
+    until = datetime.fromtimestamp(math.ceil(limit.reset_at / 60) * 60, UTC)
+    sentence = say("sign_in.rests", time=clock_time(until))
+    return plain_page("xtiger/error.html", status=429, title="Sign-in rests", sentence=sentence)
 
 
 def add_user(app: Flask, db: Any, *, email: str, name: str, password: str, role: str) -> None:

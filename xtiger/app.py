@@ -19,6 +19,7 @@ from xtiger.accounts import AccountsAccess, init_accounts
 from xtiger.crm.builtin import crm_of
 from xtiger.extension import XTiger
 from xtiger.settings import Settings, instance_folder
+from xtiger.store.crypto import kept
 from xtiger.store.schema import BUSY_SECONDS
 from xtiger.web import errors
 
@@ -46,17 +47,19 @@ def create_app(
         template_folder=str(files("xtiger.templates")),
     )
     host = urlsplit(settings.public_url).hostname or "localhost"
+    secure = settings.public_url.startswith("https://")
     app.config.update(
         XTIGER_SETTINGS=settings,
-        SECRET_KEY=settings.secret_key or _kept(folder / "secret_key"),
+        SECRET_KEY=settings.secret_key or _secret(folder / "secret_key"),
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings.database_url),
         TRUSTED_HOSTS=[host, "localhost", "127.0.0.1"],
-        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        SESSION_COOKIE_SECURE=secure,
+        REMEMBER_COOKIE_SECURE=secure,
         MAX_CONTENT_LENGTH=4 * 1024 * 1024,
     )
     db = SQLAlchemy(app)
-    init_accounts(app, db, salt=_kept(folder / "password_salt"))
+    init_accounts(app, db, salt=_secret(folder / "password_salt"))
     with app.app_context():
         sessions = sessionmaker(db.engine, expire_on_commit=False)
     XTiger(
@@ -93,10 +96,5 @@ def _engine_options(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True}
 
 
-def _kept(file: Path) -> str:
-    """A random secret of this instance, made once, readable by us alone."""
-    if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as handle:
-            handle.write(secrets.token_hex(32))
-    return file.read_text().strip()
+def _secret(file: Path) -> str:
+    return kept(file, lambda: secrets.token_hex(32))

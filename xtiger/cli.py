@@ -22,6 +22,7 @@ from sqlalchemy import select
 
 from xtiger import __version__, telemetry
 from xtiger.app import create_app
+from xtiger.demo.browser import NotThere
 from xtiger.domain.errors import XTigerError
 from xtiger.engine import scheduler
 from xtiger.engine.services import Services
@@ -40,7 +41,7 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except XTigerError as failure:
             raise click.ClickException(failure.sentence) from None
-        except (SettingsFault, LookupError) as fault:
+        except (SettingsFault, NotThere) as fault:
             raise click.ClickException(str(fault)) from None
 
     return guarded
@@ -60,14 +61,13 @@ def _services(app: Flask) -> Services:
     return app.extensions["xtiger"].services  # type: ignore[no-any-return]
 
 
-def _until_told(each_second: Callable[[], None] = lambda: None) -> None:
+def _until_told() -> None:
     """Waits for Ctrl-C or SIGTERM."""
     told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: told.append(number))
     while not told:
         time.sleep(0.2)
-        each_second()
 
 
 @main.command("migrate")

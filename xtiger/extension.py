@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask
 
 from xtiger.engine.services import NoDispatcher, Services, SystemClock
 from xtiger.mail import FlaskMail
 from xtiger.ports import Clock, CrmPort, MailPort
-from xtiger.settings import Settings, instance_folder
+from xtiger.settings import Settings, SettingsFault, instance_folder
 from xtiger.store.crypto import KeyRing, keys_of
 from xtiger.store.schema import Database
 from xtiger.web import create_blueprint, create_crm_blueprint
@@ -63,7 +62,7 @@ class XTiger:
         self.services = Services(
             database=Database(url, max_pages=settings.max_pages or None),
             settings=settings,
-            ring=KeyRing(settings.keys or keys_of(_folder(app) / "keys")),
+            ring=_ring(app, settings),
             crm=self._crm,
             xero=XeroClient(
                 login_url=settings.xero_login_url,
@@ -92,10 +91,14 @@ def _mail(app: Flask, settings: Settings) -> MailPort | None:
     return None
 
 
-def _folder(app: Flask) -> Path:
-    return instance_folder(app.instance_path)
-
-
-def current_xtiger() -> XTiger:
-    """The XTiger of the current app."""
-    return cast(XTiger, current_app.extensions["xtiger"])
+def _ring(app: Flask, settings: Settings) -> KeyRing:
+    """From the settings, else from the instance's own file. Raises SettingsFault."""
+    if settings.keys:
+        return KeyRing(settings.keys)
+    file = instance_folder(app.instance_path) / "keys"
+    try:
+        return KeyRing(keys_of(file))
+    except ValueError:
+        raise SettingsFault(
+            f"{file} holds what isn't a Fernet key. Put back the keys that were in it."
+        ) from None

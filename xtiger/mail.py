@@ -1,9 +1,10 @@
-"""Sends letters through Flask-Mail, with the time-out that Flask-Mail leaves out."""
+"""Sends letters through Flask-Mail, with the time-out and the checks it leaves out."""
 
 from __future__ import annotations
 
 import smtplib
 import socket
+import ssl
 from email.errors import MessageError
 from typing import Any
 
@@ -19,14 +20,16 @@ TIME_OUT = 20
 
 
 class _Connection(flask_mail.Connection):
-    """Flask-Mail's connection, but one that gives up."""
+    """Flask-Mail's connection, but one that gives up, and that knows whom it talks to."""
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
         kind = smtplib.SMTP_SSL if self.mail.use_ssl else smtplib.SMTP
-        host = kind(self.mail.server, self.mail.port, timeout=TIME_OUT)
+        checked = ssl.create_default_context()
+        more: dict[str, Any] = {"context": checked} if self.mail.use_ssl else {}
+        host = kind(self.mail.server, self.mail.port, timeout=TIME_OUT, **more)
         host.set_debuglevel(int(self.mail.debug))
         if self.mail.use_tls:
-            host.starttls()
+            host.starttls(context=checked)
         if self.mail.username and self.mail.password:
             host.login(self.mail.username, self.mail.password)
         return host
@@ -67,6 +70,10 @@ class FlaskMail:
             text = f"{server} refused it: {refusal.smtp_code} {_said(refusal.smtp_error)}"
             kind = PermanentError if refusal.smtp_code >= 550 else TransientError
             raise kind(text) from refusal
+        except ssl.SSLCertVerificationError as failure:
+            raise TransientError(
+                f"The mail server {server} can't be trusted: {failure.verify_message}."
+            ) from failure
         except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
             raise TransientError(
                 f"The mail server {server} can't be reached ({type(failure).__name__})."

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.fernet import Fernet
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 PREFIX = "XTIGER_"
 
 
@@ -81,6 +85,35 @@ def _addresses(value: str) -> tuple[str, ...]:
     return addresses
 
 
+def _database(value: str) -> str:
+    try:
+        url = make_url(value.strip())
+    except (ArgumentError, ValueError):  # ValueError: a port that isn't a number
+        raise ValueError(
+            "isn't a database's address; write it like postgresql+psycopg://name:pass@host/data"
+        ) from None
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise ValueError("is neither SQLite nor PostgreSQL")
+    try:
+        url.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError):
+        raise ValueError(
+            "needs a driver that isn't installed; write postgresql+psycopg:// and run: "
+            "pip install 'xtiger[postgres]'"
+        ) from None
+    return value.strip()
+
+
+def _keys(value: str) -> tuple[str, ...]:
+    keys = _list(value)
+    for place, key in enumerate(keys, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ValueError(f"holds what isn't a Fernet key (number {place})") from None
+    return keys
+
+
 def _setting(read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"read": read, "secret": secret})
 
@@ -90,11 +123,11 @@ class Settings:
     """Each is `XTIGER_` and the name in capitals. Times are seconds."""
 
     #: Where XTiger's tables are; in a host by default the host's own database.
-    database_url: str = _setting(_text, "sqlite:///xtiger.sqlite", secret=True)
+    database_url: str = _setting(_database, "sqlite:///xtiger.sqlite", secret=True)
     #: The address people reach XTiger under; links, mails and the redirect URL start with it.
     public_url: str = _setting(_url, "http://localhost:5000")
     #: Fernet keys, newest first, by commas; without any the key file in the instance folder.
-    keys: tuple[str, ...] = _setting(_list, (), secret=True)
+    keys: tuple[str, ...] = _setting(_keys, (), secret=True)
     #: Signs sessions; without one a file in the instance folder.
     secret_key: str = _setting(_text, "", secret=True)
     #: Xero's addresses; the local Xero has one for all four.
@@ -163,7 +196,20 @@ class Settings:
 
 
 def instance_folder(path: str | Path) -> Path:
-    """The folder for keys and files of one instance, made for us alone (0700)."""
+    """The folder for keys and files of one instance, made for us alone (0700).
+
+    Raises SettingsFault where it can't be made or written.
+    """
     folder = Path(path).resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsFault(
+            f"The instance folder {folder} can't be made: {error.strerror}. "
+            "Name another in XTIGER_INSTANCE."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SettingsFault(
+            f"The instance folder {folder} can't be written. Name another in XTIGER_INSTANCE."
+        )
     return folder

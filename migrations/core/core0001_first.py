@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("held_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("held_why", sa.Text(), nullable=True),
         sa.Column("held_times", sa.Integer(), nullable=False),
+        sa.Column("held_by_xero", sa.Boolean(), nullable=False),
         sa.Column("day_left", sa.Integer(), nullable=True),
         sa.Column("last_success_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("holder", sa.String(length=80), nullable=True),
@@ -372,6 +373,8 @@ def upgrade() -> None:
         sa.Column("blocked", sa.Integer(), nullable=False),
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("sentence", sa.Text(), nullable=True),
+        sa.Column("trouble", sa.Boolean(), nullable=False),
+        sa.Column("reported", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["organisation_id"],
             ["xtiger_organisation.id"],
@@ -386,6 +389,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "ix_xtiger_run_unreported",
+        "xtiger_run",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("reported = false"),
+        postgresql_where=sa.text("reported = false"),
     )
     op.create_table(
         "xtiger_template",
@@ -451,6 +462,12 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_xtiger_attempt_element_item_id"), table_name="xtiger_attempt_element")
     op.drop_table("xtiger_attempt_element")
     op.drop_table("xtiger_template")
+    op.drop_index(
+        "ix_xtiger_run_unreported",
+        table_name="xtiger_run",
+        sqlite_where=sa.text("reported = false"),
+        postgresql_where=sa.text("reported = false"),
+    )
     op.drop_index(
         "ix_xtiger_run_asked",
         table_name="xtiger_run",

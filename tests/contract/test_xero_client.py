@@ -17,7 +17,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ import pytest
 import requests
 
 from xtiger.domain import exactjson
+from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.errors import (
     AuthorisationError,
     PermanentError,
@@ -35,12 +37,21 @@ from xtiger.domain.errors import (
     UnknownOutcome,
     XTigerError,
 )
-from xtiger.domain.resources import Resource, Verb
+from xtiger.domain.mapping import (
+    BuildContext,
+    Built,
+    MappingTemplate,
+    OrganisationFacts,
+    Parent,
+    compile_template,
+)
+from xtiger.domain.records import DocumentType, Module, Record, RecordRef
+from xtiger.domain.resources import RESOURCE_OF, Resource, Verb
+from xtiger.engine.connect import SCOPES
 from xtiger.ports import Access, Answer, Call, Clock, TokenSet, XeroPort
 from xtiger.sandbox import Running, start
 from xtiger.xero.client import XeroClient, read_element
 from xtiger.xero.limits import Pacer
-from xtiger.xero.oauth import DEFAULT_SCOPES
 
 REDIRECT = "http://localhost:5999/xero/callback"
 VERIFIER = "verifier-" + "v" * 50
@@ -78,8 +89,9 @@ def _http_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def xero() -> Iterator[Running]:
+    """One for each test: a shared one's 60 calls a minute would be used up by other tests."""
     with start(auto_consent=True) as running:
         yield running
 
@@ -101,7 +113,7 @@ def client(xero: Running, clock: StillClock) -> Iterator[XeroClient]:
         yield made
 
 
-def code_of(client: XeroClient, xero: Running, scopes: str = DEFAULT_SCOPES) -> str:
+def code_of(client: XeroClient, xero: Running, scopes: str = SCOPES) -> str:
     url = client.authorise_url(
         client_id=xero.client_id,
         redirect_uri=REDIRECT,
@@ -115,7 +127,7 @@ def code_of(client: XeroClient, xero: Running, scopes: str = DEFAULT_SCOPES) -> 
     return answer["code"][0]
 
 
-def consent(client: XeroClient, xero: Running, scopes: str = DEFAULT_SCOPES) -> TokenSet:
+def consent(client: XeroClient, xero: Running, scopes: str = SCOPES) -> TokenSet:
     return client.exchange(
         client_id=xero.client_id,
         secret=xero.client_secret,
@@ -353,7 +365,7 @@ def test_the_authorise_address_carries_state_scopes_and_only_the_hash_of_the_ver
     url = client.authorise_url(
         client_id="ID",
         redirect_uri=REDIRECT,
-        scopes=DEFAULT_SCOPES,
+        scopes=SCOPES,
         state="S",
         verifier=VERIFIER,
     )
@@ -364,7 +376,7 @@ def test_the_authorise_address_carries_state_scopes_and_only_the_hash_of_the_ver
         "response_type": "code",
         "client_id": "ID",
         "redirect_uri": REDIRECT,
-        "scope": DEFAULT_SCOPES,
+        "scope": SCOPES,
         "state": "S",
         "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
@@ -377,7 +389,7 @@ def test_a_consent_gives_tokens_that_name_the_person(
 ) -> None:
     tokens = consent(client, xero)
     assert tokens.email == "ana@example.com"
-    assert set(tokens.scope.split()) == set(DEFAULT_SCOPES.split())
+    assert set(tokens.scope.split()) == set(SCOPES.split())
     assert tokens.refresh_token
     left = (tokens.expires_at - clock.now()).total_seconds()
     assert 1700 < left <= 1800
@@ -1243,6 +1255,7 @@ def test_a_call_that_failed_is_replayed_and_stored_once(
     client: XeroClient,
     access: Access,
     xero: Running,
+    clock: StillClock,
     fault: dict[str, Any],
     kind: type[XTigerError],
 ) -> None:
@@ -1251,14 +1264,114 @@ def test_a_call_that_failed_is_replayed_and_stored_once(
     tell(xero, "faults", fault | {"method": "PUT", "resource": "Contacts"})
     with refuses(kind, access.access_token):
         client.save_many(access, once)
+    clock.sleep(fault.get("retry_after", 0))
     assert client.save_many(access, once).elements[0].stored
     assert len(client.find(access, Resource.CONTACTS, [number])) == 1
+
+
+# emptying
+
+
+def rebuilt(
+    client: XeroClient, access: Access, key: str, one: Record, context: BuildContext
+) -> dict[str, Any]:
+    """What Xero has after a record was built by its default mapping and written."""
+    resource = RESOURCE_OF[one.ref.module]
+    kind = DocumentType.INVOICE if one.ref.module is Module.INVOICES else None
+    template = MappingTemplate.from_json(DEFAULTS[one.ref.module, kind])
+    made = compile_template(template).build(one, context)
+    assert isinstance(made, Built), made
+    verb = Verb.UPDATE if context.xero_id else Verb.CREATE
+    answer = client.save_many(access, call(resource, [made.payload], verb))
+    assert answer.elements[0].stored, answer.elements[0].faults
+    return dict(client.find(access, resource, [key])[0])
+
+
+@pytest.fixture
+def facts(client: XeroClient, access: Access) -> OrganisationFacts:
+    read = [client.read(access, path) for path in ("Organisation", "Accounts", "TaxRates")]
+    return OrganisationFacts.from_xero(read[0][0], read[1], read[2])
+
+
+def crm_record(module: Module, fields: dict[str, Any], *lines: dict[str, Any]) -> Record:
+    return Record(RecordRef(module, "1"), "One", "1", datetime.now(UTC), fields, lines)
+
+
+def test_what_was_emptied_of_a_contact_is_empty_in_xero(
+    client: XeroClient, access: Access, facts: OrganisationFacts
+) -> None:
+    mark = uuid4().hex[:12]
+    full = {
+        "name": f"Contact {mark}",
+        "first_name": "Ana",
+        "last_name": "Lee",
+        "email": "ana@lee.nz",
+        "account_number": mark,
+        "tax_number": "12-345-678",
+        "phone": "04 123 456",
+        "street": "1 Cuba St",
+        "city": "Wellington",
+        "region": "Te Aro",
+        "postal_code": "6011",
+        "country": "New Zealand",
+    }
+    context = BuildContext(organisation=facts, marker=mark)
+    created = rebuilt(client, access, mark, crm_record(Module.CONTACTS, full), context)
+    assert (created["EmailAddress"], created["TaxNumber"]) == ("ana@lee.nz", "12-345-678")
+
+    bound = replace(context, xero_id=created["ContactID"])
+    emptied = dict.fromkeys(full, "") | {"name": full["name"]}
+    now = rebuilt(client, access, mark, crm_record(Module.CONTACTS, emptied), bound)
+    for name in ("FirstName", "LastName", "EmailAddress", "AccountNumber", "TaxNumber"):
+        assert not now.get(name), name
+    (phone,) = (one for one in now["Phones"] if one["PhoneType"] == "DEFAULT")
+    assert not phone["PhoneNumber"]
+    (address,) = (one for one in now["Addresses"] if one["AddressType"] == "POBOX")
+    assert not [name for name, value in address.items() if value and name != "AddressType"]
+    assert (now["Name"], now["ContactNumber"]) == (full["name"], mark)
+
+
+def test_what_was_emptied_of_an_item_is_empty_in_xero(
+    client: XeroClient, access: Access, facts: OrganisationFacts
+) -> None:
+    code = uuid4().hex[:12]
+    full = {"code": code, "name": "Widget", "description": "Blue", "price": Decimal(5)}
+    full["cost"] = Decimal(3)
+    context = BuildContext(organisation=facts)
+    created = rebuilt(client, access, code, crm_record(Module.PRODUCTS, full), context)
+    assert (created["Name"], created["PurchaseDetails"]["UnitPrice"]) == ("Widget", 3)
+
+    bound = replace(context, xero_id=created["ItemID"])
+    emptied = full | {"name": "", "description": "", "cost": None}
+    now = rebuilt(client, access, code, crm_record(Module.PRODUCTS, emptied), bound)
+    assert not now.get("Name")
+    assert not now.get("Description")
+    assert not now.get("PurchaseDetails")
+    assert now["SalesDetails"]["UnitPrice"] == 5
+
+
+def test_an_emptied_reference_is_empty_in_xero(
+    client: XeroClient, access: Access, facts: OrganisationFacts
+) -> None:
+    number = f"INV-{uuid4().hex[:10]}"
+    ana = RecordRef(Module.CONTACTS, "7")
+    line = {"description": "Work", "quantity": Decimal(1), "unit_price": Decimal(10)}
+    full = {"number": number, "contact": ana, "reference": "PO 4711", "total": Decimal(10)}
+    full |= {"date": date(2026, 11, 21), "due_date": date(2026, 12, 5), "amounts": "no tax"}
+    context = BuildContext(
+        organisation=facts, parents={ana: Parent(contact_id(client, access))}, target_status="DRAFT"
+    )
+    created = rebuilt(client, access, number, crm_record(Module.INVOICES, full, line), context)
+    assert created["Reference"] == "PO 4711"
+    bound = replace(context, xero_id=created["InvoiceID"])
+    emptied = crm_record(Module.INVOICES, full | {"reference": None}, line)
+    assert not rebuilt(client, access, number, emptied, bound).get("Reference")
 
 
 # pacing
 
 
-def test_the_call_after_the_last_of_a_minute_waits_for_the_next(clock: StillClock) -> None:
+def test_a_write_after_the_last_of_a_minute_is_not_sent_and_says_when(clock: StillClock) -> None:
     stored = {"Contacts": [{"ContactID": REAL_ID}]}
     used_up = answers(200, stored, X_MinLimit_Remaining="0", X_DayLimit_Remaining="77")
     fresh = answers(200, stored, X_MinLimit_Remaining="59")
@@ -1269,9 +1382,41 @@ def test_the_call_after_the_last_of_a_minute_waits_for_the_next(clock: StillCloc
         assert (first.day_left, first.minute_left) == (77, 0)
         client.save_many(Access(TOKEN, "another"), one)
         assert not clock.slept
+        with refuses(TransientError) as caught:
+            client.save_many(HERE, one)
+        assert caught[0].sentence == (
+            "Xero takes no more than 60 calls a minute for this organisation;"
+            " XTiger goes on as soon as it may."
+        )
+        assert not caught[0].counts
+        assert 55 < caught[0].retry_after <= 60
+        assert not clock.slept
+        assert len(server.requests) == 2
+        clock.sleep(caught[0].retry_after)
         answer = client.save_many(HERE, one)
         assert (answer.day_left, answer.minute_left) == (None, 59)
         client.save_many(HERE, one)
+    assert len(clock.slept) == 1
+
+
+def test_a_write_waits_a_second_at_most(clock: StillClock) -> None:
+    used_up = answers(200, {"Contacts": [{"ContactID": REAL_ID}]}, X_MinLimit_Remaining="0")
+    with playing(used_up) as server:
+        client = client_for(server.url, clock)
+        client.save_many(HERE, call(Resource.CONTACTS, [{}]))
+        clock.sleep(59.5)
+        client.save_many(HERE, call(Resource.CONTACTS, [{}]))
+        assert len(server.requests) == 2
+    assert 0 < clock.slept[-1] <= 0.5
+
+
+def test_a_read_after_the_last_of_a_minute_waits_for_the_next(clock: StillClock) -> None:
+    used_up = answers(200, {"Accounts": []}, X_MinLimit_Remaining="0")
+    fresh = answers(200, {"Accounts": []}, X_MinLimit_Remaining="59")
+    with playing(used_up, fresh) as server:
+        client = client_for(server.url, clock)
+        for _ in range(3):
+            client.read(HERE, "Accounts")
     assert len(clock.slept) == 1
     assert 55 < clock.slept[0] <= 60
 
@@ -1283,11 +1428,11 @@ def test_the_wait_ends_a_minute_after_the_calls_left_last_rose() -> None:
         pacer.note("t", {"X-MinLimit-Remaining": left}, limited=False)
         clock.slept.append(pause)
     clock.slept.append(0)
-    pacer.wait("t")
+    pacer.wait("t", writing=False)
     assert 5.9 < clock.slept[-1] <= 6
     pacer.note("t", {"X-MinLimit-Remaining": "0", "Retry-After": "4"}, limited=True)
-    pacer.wait("t")
+    pacer.wait("t", writing=False)
     assert 3.9 < clock.slept[-1] <= 4
     before = len(clock.slept)
-    pacer.wait("t")
+    pacer.wait("t", writing=False)
     assert len(clock.slept) == before

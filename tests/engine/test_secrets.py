@@ -10,7 +10,17 @@ import structlog
 from sqlalchemy import MetaData, select
 
 from tests.conftest import Engine
-from tests.engine.scenes import KAURI, attempts, control, fault, invoices, rows_of, sync, work
+from tests.engine.scenes import (
+    KAURI,
+    attempts,
+    control,
+    fault,
+    invoices,
+    retry,
+    rows_of,
+    sync,
+    work,
+)
 from xtiger.store import journal
 from xtiger.store.models import Attempt, Connection
 from xtiger.telemetry import configure
@@ -50,7 +60,7 @@ def test_no_secret_reaches_the_logs_the_journal_or_a_table(
     fault(engine, "status", resource="Contacts", status=404)
     sync(engine)
     control(engine, "tokens/expire", {})
-    sync(engine)
+    retry(engine, "Ana Lee Ltd")
     fault(engine, "reset", resource="Invoices", after_store=True)
     invoices(engine, 2, first=3)
     sync(engine)

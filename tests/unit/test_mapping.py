@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from xtiger.domain import exactjson
-from xtiger.domain.defaults import default_template
+from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.mapping import (
     BuildContext,
     Built,
@@ -22,6 +22,7 @@ from xtiger.domain.mapping import (
     Parent,
     TemplateFault,
     compile_template,
+    without_empties,
 )
 from xtiger.domain.records import (
     DocumentType,
@@ -37,6 +38,15 @@ D = Decimal
 ANA = RecordRef(Module.CONTACTS, "7")
 WIDGET = RecordRef(Module.PRODUCTS, "3")
 ANA_ID = "0a1b2c3d-0000-4000-8000-000000000007"
+
+
+def default_template(module: Module, document_type: DocumentType | None = None) -> MappingTemplate:
+    """The template a new organisation begins with; documents are invoices unless said."""
+    if module is Module.INVOICES:
+        document_type = document_type or DocumentType.INVOICE
+    else:
+        document_type = None
+    return MappingTemplate.from_json(DEFAULTS[module, document_type])
 
 
 def account(code: str, name: str, kind: str, class_: str, tax: str, **more: str) -> dict[str, Any]:
@@ -499,6 +509,141 @@ def test_fifty_invoices_of_five_lines_are_built_at_once() -> None:
             mapper.build(one, CONTEXT)
         best = min(best, time.perf_counter() - began)
     assert best < 0.05, f"{best * 1000:.1f} ms"
+
+
+# -- emptied fields ---------------------------------------------------------------------------
+
+NOTHING = {
+    "first_name": None,
+    "last_name": "",
+    "email": "  ",
+    "phone": "",
+    "street": None,
+    "city": "",
+    "region": "",
+    "postal_code": "",
+    "country": None,
+    "tax_number": "",
+    "account_number": None,
+}
+UPDATE = replace(CONTEXT, xero_id=ANA_ID)
+
+
+def test_an_update_empties_what_is_empty_in_the_crm() -> None:
+    assert built(contact(**NOTHING), UPDATE).payload == {
+        "ContactID": ANA_ID,
+        "Name": "Ana Lee Ltd",
+        "FirstName": "",
+        "LastName": "",
+        "EmailAddress": "",
+        "AccountNumber": "",
+        "TaxNumber": "",
+        "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": ""}],
+        "Addresses": [
+            {
+                "AddressType": "POBOX",
+                "AddressLine1": "",
+                "City": "",
+                "Region": "",
+                "PostalCode": "",
+                "Country": "",
+            }
+        ],
+    }
+
+
+def test_an_update_empties_only_what_the_mapping_fills() -> None:
+    data = default_template(Module.CONTACTS).to_json()
+    rows = [row for row in data["fields"] if row["to"] in ("Name", "EmailAddress")]
+    template = MappingTemplate.from_json(data | {"fields": rows})
+    payload = built(contact(**NOTHING), UPDATE, template).payload
+    assert payload == {"ContactID": ANA_ID, "Name": "Ana Lee Ltd", "EmailAddress": ""}
+
+
+def test_a_new_record_says_nothing_of_empty_fields() -> None:
+    assert built(contact(**NOTHING)).payload == {
+        "Name": "Ana Lee Ltd",
+        "ContactNumber": "crm-Contacts-17",
+    }
+    assert "Reference" not in built(replace_fields(THREE_LINES, reference="")).payload
+
+
+def replace_fields(one: Record, **fields: Any) -> Record:
+    return replace(one, fields={**one.fields, **fields})
+
+
+def test_an_update_empties_a_reference_but_neither_days_nor_codes() -> None:
+    emptied = replace_fields(THREE_LINES, reference=None, due_date=None, currency="")
+    payload = built(emptied, UPDATE).payload
+    assert payload["Reference"] == ""
+    assert not {"DueDate", "CurrencyCode"} & payload.keys()
+    bill = built(emptied, replace(UPDATE, document_type=DocumentType.BILL)).payload
+    assert "Reference" not in bill
+
+
+def test_an_update_never_empties_what_is_required() -> None:
+    assert refused(replace_fields(THREE_LINES, number=""), UPDATE).fingerprint.startswith(
+        "required"
+    )
+    assert refused(product(code=""), UPDATE).fingerprint == "code-missing"
+
+
+def test_an_update_empties_a_products_words_and_drops_the_side_without_a_price() -> None:
+    payload = built(product(name="", description=None, price=None), UPDATE).payload
+    assert payload == {
+        "ItemID": ANA_ID,
+        "Code": "W-1",
+        "Name": "",
+        "Description": "",
+        "IsSold": False,
+        "IsPurchased": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        contact(),
+        contact(**NOTHING),
+        product(),
+        product(name="", description=""),
+        THREE_LINES,
+        replace_fields(THREE_LINES, reference="", currency=None),
+    ],
+)
+def test_without_empties_a_create_and_its_update_say_the_same(one: Record) -> None:
+    create, update = built(one).payload, built(one, UPDATE).payload
+    for payload in (create, update):
+        for own in ("ContactID", "ContactNumber", "ItemID", "InvoiceID"):
+            payload.pop(own, None)
+    assert without_empties(create) == without_empties(update)
+    assert without_empties(create) == create
+
+
+def test_the_order_of_addresses_does_not_depend_on_which_part_is_empty() -> None:
+    data = default_template(Module.CONTACTS).to_json()
+    rows = [row for row in data["fields"] if row["to"] in ("Name", "Addresses.POBOX.City")]
+    street = {"transform": "field", "field": "street"}
+    rows.insert(1, {"to": "Addresses.STREET.AddressLine1", "from": street})
+    rows.append({"to": "Addresses.STREET.City", "from": {"transform": "field", "field": "city"}})
+    template = MappingTemplate.from_json(data | {"fields": rows})
+    one = contact(street="")
+    create, update = built(one, CONTEXT, template), built(one, UPDATE, template)
+    assert [each["AddressType"] for each in create.payload["Addresses"]] == ["POBOX", "STREET"]
+    assert [each["AddressType"] for each in update.payload["Addresses"]] == ["STREET", "POBOX"]
+    same = without_empties(update.payload)["Addresses"]
+    assert same == without_empties(create.payload)["Addresses"]
+
+
+def test_a_field_that_was_emptied_makes_another_payload() -> None:
+    before = without_empties(built(contact(), UPDATE).payload)
+    for name in ("email", "phone", "city", "first_name"):
+        assert without_empties(built(contact(**{name: ""}), UPDATE).payload) != before
+
+
+def test_noughts_and_noes_are_not_empty() -> None:
+    told = {"IsSold": False, "UnitPrice": D(0), "Lines": [{"Quantity": 0}]}
+    assert without_empties({**told, "Gone": {"A": "", "B": [{"C": None}]}, "D": []}) == told
 
 
 # -- templates --------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """Settings: typed, named in full when they are wrong, never showing a secret."""
 
-import pytest
+from pathlib import Path
 
-from xtiger.settings import Settings, SettingsFault
+import pytest
+from cryptography.fernet import Fernet
+
+from xtiger.settings import Settings, SettingsFault, instance_folder
 
 
 def test_every_fault_is_named_at_once() -> None:
@@ -35,9 +38,48 @@ def test_plain_http_is_for_this_machine_only() -> None:
 
 
 def test_a_secret_is_neither_shown_nor_quoted_in_a_fault() -> None:
-    settings = Settings.read({"XTIGER_XERO_CLIENT_SECRET": "hush-hush", "XTIGER_KEYS": "k1,k2"})
-    assert "hush-hush" not in repr(settings)
-    assert "k1" not in repr(settings)
+    keys = [Fernet.generate_key().decode() for _ in range(2)]
+    settings = Settings.read(
+        {"XTIGER_XERO_CLIENT_SECRET": "hush-hush", "XTIGER_KEYS": ",".join(keys)}
+    )
+    assert settings.keys == tuple(keys)
+    for secret in ("hush-hush", *keys):
+        assert secret not in repr(settings)
+
+
+def test_a_key_that_isnt_one_is_named_by_its_place_alone() -> None:
+    good = Fernet.generate_key().decode()
+    with pytest.raises(SettingsFault) as fault:
+        Settings.read({"XTIGER_KEYS": f"{good},abc"})
+    assert str(fault.value) == "XTIGER_KEYS holds what isn't a Fernet key (number 2)."
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "isn't a database's address; write it like postgresql+psycopg://"),
+        ("postgresql+psycopg://ana:hush@host:port/data", "isn't a database's address"),
+        ("mysql://ana:hush@host/data", "is neither SQLite nor PostgreSQL."),
+        ("postgresql+pg8000://ana:hush@host/data", "needs a driver that isn't installed; "),
+        ("postgresql+carrier://ana:hush@host/data", "needs a driver that isn't installed; "),
+    ],
+)
+def test_a_database_that_cant_be_one_is_named_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(SettingsFault) as fault:
+        Settings.read({"XTIGER_DATABASE_URL": url})
+    assert str(fault.value).startswith(f"XTIGER_DATABASE_URL {said}")
+    assert "hush" not in str(fault.value)
+
+
+def test_databases_that_can_be_are_taken() -> None:
+    for url in ("sqlite:///x.sqlite", "postgresql+psycopg://ana:hush@host:5432/data"):
+        assert Settings.read({"XTIGER_DATABASE_URL": url}).database_url == url
+
+
+def test_an_instance_folder_that_cant_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsFault, match=r"^The instance folder .* can't be made: Not a direc"):
+        instance_folder(tmp_path / "file" / "instance")
 
 
 def test_recipients_are_addresses() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
 from tests.web.conftest import ADDRESSES, Browser, Tags
 from tests.web.test_access import rules
 from xtiger.store.models import Organisation, QueueItem
+from xtiger.web.actions import own_path
 
 
 def test_every_post_without_a_token_is_refused_with_a_sentence(
@@ -47,13 +49,36 @@ def test_a_way_back_never_leads_elsewhere(browser: Browser) -> None:
         "/\\evil.test",
         "/xtiger/\\@evil.test",
         "javascript:alert(1)",
+        "/\t/evil.test",
+        "/xtiger/\t/evil.test",
+        "/xtiger/\x00",
+        "/xtiger//evil.test",
+        "/xtiger/../host/sign-out",
+        "/xtiger/%2e%2e/host/sign-out",
+        "/host/sign-out",
+        "http://[",
+        "",
     ):
         answer = browser.post("/queue/pause/1", back=elsewhere)
-        assert answer.headers["Location"] == "/xtiger/queue"
+        assert answer.headers["Location"] == "/xtiger/queue", elsewhere
         answer = browser.post("/appearance", theme="dark", next=elsewhere)
-        assert "evil" not in answer.headers["Location"] or answer.headers["Location"].startswith(
-            "/xtiger/"
-        )
+        assert answer.headers["Location"] == "/xtiger/", elsewhere
+
+
+@pytest.mark.parametrize("elsewhere", ["/\t/evil.test", "//evil.test", "/\\evil.test", "/\r/x"])
+def test_at_the_root_a_way_back_never_leads_elsewhere_either(elsewhere: str) -> None:
+    """Where every path is below our root, only the path's own shape can tell."""
+    alone = Flask("alone")
+    alone.add_url_rule("/", "xtiger.dashboard", lambda: "")
+    with alone.test_request_context():
+        assert own_path(elsewhere) is None
+        assert own_path("/queue?q=http://a.test/#top") == "/queue?q=http://a.test/#top"
+
+
+def test_a_way_back_keeps_its_query(browser: Browser) -> None:
+    here = "/xtiger/queue?state=all&q=INV%2F1"
+    assert browser.post("/queue/pause/1", back=here).headers["Location"] == here
+    assert browser.post("/appearance", theme="dark", next=here).headers["Location"] == here
 
 
 def test_the_host_keeps_its_own_rules(app: Flask, browser: Browser) -> None:

@@ -15,6 +15,9 @@ from xtiger.domain import exactjson
 from xtiger.domain.records import Module, ModuleInfo, Record, RecordRef, XeroLink
 from xtiger.store import outbox
 from xtiger.store.schema import plain_faults
+from xtiger.telemetry import logger
+
+log = logger("crm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,25 @@ class SqlCrm:
 
     @staticmethod
     def _record(name: Module, module: SqlModule, thing: Any) -> Record:
-        snapshot = module.read(thing)
-        created = snapshot.created_at
+        try:
+            snapshot = module.read(thing)
+            created = snapshot.created_at
+            version = _version(snapshot)
+        except Exception as fault:
+            # One record that its own CRM can't read must not keep the others from going.
+            log.exception("record unreadable", module=name.value, id=thing.id)
+            return Record(
+                ref=RecordRef(name, str(thing.id)),
+                label=f"{name.singular} {thing.id}",
+                version="unreadable",
+                created_at=datetime.now(UTC),
+                fields={},
+                fault=f"The CRM can't read it ({type(fault).__name__}). The log says more.",
+            )
         return Record(
             ref=RecordRef(name, str(thing.id)),
             label=snapshot.label,
-            version=_version(snapshot),
+            version=version,
             created_at=created if created.tzinfo else created.replace(tzinfo=UTC),
             fields=snapshot.fields,
             lines=snapshot.lines,

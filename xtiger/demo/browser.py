@@ -9,6 +9,10 @@ from urllib.parse import urljoin
 import requests
 
 
+class NotThere(Exception):
+    """A page that doesn't come or a button that isn't on it; its text is a sentence."""
+
+
 @dataclass(slots=True)
 class Button:
     """A button: the pair it sends, and where it goes if not where its form goes."""
@@ -102,7 +106,7 @@ class _Forms(HTMLParser):
 
 
 class Browser:
-    """Follows redirects and presses buttons; raises LookupError where a button isn't there."""
+    """Follows redirects and presses buttons; raises NotThere where a page or button isn't there."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
@@ -126,7 +130,7 @@ class Browser:
             if button in form.buttons:
                 break
         else:
-            raise LookupError(f"There is no button “{button}” on {self.url}.")
+            raise NotThere(f"There is no button “{button}” on {self.url}.")
         data = [(name, value) for name, value in form.fields if name not in values]
         for name, value in values.items():
             data.extend((name, one) for one in ([value] if isinstance(value, str) else value))
@@ -141,7 +145,7 @@ class Browser:
 
     def _take(self, answer: requests.Response) -> str:
         if answer.status_code >= 400:
-            raise LookupError(f"{answer.url.split('?')[0]} answered {answer.status_code}.")
+            raise NotThere(f"{answer.url.split('?')[0]} answered {answer.status_code}.")
         self.url = urljoin(answer.url, answer.headers.get("Location", answer.url))
         self.page = answer.text
         return self.page

@@ -301,12 +301,3 @@ DEFAULTS: Mapping[tuple[Module, DocumentType | None], Mapping[str, Any]] = {
     ),
     (Module.INVOICES, DocumentType.BILL): _document("Bill", "purchase_account", "300"),
 }
-
-
-def default_template(module: Module, document_type: DocumentType | None = None) -> MappingTemplate:
-    """The template a new organisation begins with; documents are invoices unless said."""
-    if module is Module.INVOICES:
-        document_type = document_type or DocumentType.INVOICE
-    else:
-        document_type = None
-    return MappingTemplate.from_json(DEFAULTS[module, document_type])

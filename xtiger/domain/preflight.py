@@ -38,7 +38,8 @@ class TargetKind(StrEnum):
 class Target:
     """One Xero field that a mapping may fill.
 
-    `longest` is in characters, 0: no limit known. `missing` is the cause that hints names
+    `longest` is in characters, 0: no limit known. `clears` says that Xero takes "" for nothing;
+    without it an emptied field keeps what Xero has. `missing` is the cause that hints names
     where a required value is empty.
     """
 
@@ -46,6 +47,7 @@ class Target:
     longest: int = 0
     required: bool = False
     sales_only: bool = False
+    clears: bool = False
     missing: str = "required"
 
     def shaped(self, value: Any, *, cut: bool) -> Any:
@@ -63,7 +65,7 @@ class Target:
 
 
 def _texts(**longest: int) -> dict[str, Target]:
-    return {name: Target(longest=length) for name, length in longest.items()}
+    return {name: Target(longest=length, clears=True) for name, length in longest.items()}
 
 
 def _parts(*groups: str, **longest: int) -> dict[str, Target]:
@@ -73,6 +75,9 @@ def _parts(*groups: str, **longest: int) -> dict[str, Target]:
 
 #: Fields of each resource by dotted name, lengths from the OpenAPI schemas. What XTiger sets
 #: itself (ids, ContactNumber, Type, Status, Url, LineAmountTypes) isn't among them.
+#: Only free text is emptied by "": days, prices, numbers and codes of accounts, taxes and
+#: currencies have no empty value that Xero is known to take. A side of an item that lost its
+#: price is cleared by IsSold or IsPurchased being false (Xero: items page).
 TARGETS: Mapping[Resource, Mapping[str, Target]] = {
     Resource.CONTACTS: {
         "Name": Target(longest=255, required=True, missing="name-missing"),
@@ -96,9 +101,9 @@ TARGETS: Mapping[Resource, Mapping[str, Target]] = {
     },
     Resource.ITEMS: {
         "Code": Target(longest=30, required=True, missing="code-missing"),
-        "Name": Target(longest=50),
-        "Description": Target(TargetKind.TEXT, 4000),
-        "PurchaseDescription": Target(TargetKind.TEXT, 4000),
+        "Name": Target(longest=50, clears=True),
+        "Description": Target(TargetKind.TEXT, 4000, clears=True),
+        "PurchaseDescription": Target(TargetKind.TEXT, 4000, clears=True),
         **{
             f"{side}.{name}": target
             for side in ("SalesDetails", "PurchaseDetails")
@@ -114,7 +119,7 @@ TARGETS: Mapping[Resource, Mapping[str, Target]] = {
         "Contact": Target(TargetKind.LINK, required=True, missing="contact-missing"),
         "Date": Target(TargetKind.DATE, missing="date-missing"),
         "DueDate": Target(TargetKind.DATE, missing="due-date-missing"),
-        "Reference": Target(longest=255, sales_only=True),
+        "Reference": Target(longest=255, sales_only=True, clears=True),
         "CurrencyCode": Target(longest=3),
     },
 }
@@ -358,6 +363,10 @@ def long_fault(name: str, value: str, longest: int, label: str) -> Iterator[Faul
         yield fault(name, "too-long", field=name, **known)
 
 
+#: Lists whose members are told apart by their type, and the field that holds it.
+TYPE_FIELDS: Mapping[str, str] = {"Phones": "PhoneType", "Addresses": "AddressType"}
+
+
 def put(payload: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     """Sets a dotted field: `SalesDetails.UnitPrice`, or `Phones.DEFAULT.PhoneNumber` in a list."""
     if len(path) == 1:
@@ -366,7 +375,7 @@ def put(payload: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         payload.setdefault(path[0], {})[path[1]] = value
     else:
         group, kind, name = path
-        kind_field = "PhoneType" if group == "Phones" else "AddressType"
+        kind_field = TYPE_FIELDS[group]
         members: list[dict[str, Any]] = payload.setdefault(group, [])
         for member in members:
             if member[kind_field] == kind:
@@ -380,9 +389,9 @@ def _flat(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in payload.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", each) for inner, each in value.items())
-        elif name in ("Phones", "Addresses"):
+        elif name in TYPE_FIELDS:
             for part in value:
-                kind = part.get("PhoneType") or part.get("AddressType")
+                kind = part.get(TYPE_FIELDS[name])
                 yield from ((f"{name}.{kind}.{inner}", each) for inner, each in part.items())
         else:
             yield name, value

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from xtiger.domain.resources import MOST_BYTES, Resource, Verb
+from xtiger.domain.resources import MOST_BYTES, Verb
 
 
 class State(StrEnum):
@@ -104,11 +104,3 @@ def full(planned: Iterable[Planned], *, most: int) -> bool:
     for element in planned:
         counts[element.verb] += 1
     return any(count >= most for count in counts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """Everything of one resource that goes to one organisation."""
-
-    organisation_id: int
-    resource: Resource

@@ -88,6 +88,8 @@ class Record:
     fields: Mapping[str, Any]
     lines: tuple[Mapping[str, Any], ...] = ()
     status: str | None = None
+    #: Why it can't be read, a sentence; its fields are empty then. It can't go, and says why.
+    fault: str | None = None
 
     def parents(self) -> tuple[RecordRef, ...]:
         """The records this one needs in Xero first: links in its fields, then in its lines."""

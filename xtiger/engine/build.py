@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from xtiger.domain.mapping import (
     BuildContext,
     Built,
     CompiledMapper,
+    Fault,
     Faults,
     MappingTemplate,
     OrganisationFacts,
@@ -28,10 +30,13 @@ from xtiger.domain.resources import Resource, Verb
 from xtiger.domain.selection import SyncProfile
 from xtiger.engine import intake
 from xtiger.engine.services import Services
-from xtiger.engine.settle import comparable
+from xtiger.engine.settle import DIFFERS, comparable
 from xtiger.store import bindings, leases, logs, profiles, queue
 from xtiger.store.leases import Lease
 from xtiger.store.models import Binding, Organisation, QueueItem
+from xtiger.telemetry import logger
+
+log = logger("build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,20 @@ class Ready:
     template_id: int
 
 
+class StaleReference(Exception):
+    """A record was refused by accounts, taxes or locks that were read before it last changed."""
+
+
+#: Causes that may be gone in Xero although our copy of its reference data still shows them.
+_REFERENCE_CAUSES = ("account", "tax", "period", "currency")
+
+
+def _by_reference(faults: Sequence[Fault]) -> bool:
+    return any(each.fingerprint.startswith(_REFERENCE_CAUSES) for each in faults) or any(
+        "tax" in each.fingerprint for each in faults
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     """Rules, templates and reference data of one organisation, read once a drain."""
@@ -56,6 +75,8 @@ class Builder:
     #: Before Go live only what its run was asked for may be sent.
     only_run: int | None
     facts: OrganisationFacts
+    #: When `facts` were read from Xero.
+    read_at: datetime
     rules: Sequence[SyncProfile]
     mappers: Mapping[int, CompiledMapper]
     templates: Mapping[tuple[Module, DocumentType | None], int]
@@ -83,7 +104,8 @@ class Builder:
                     if found is not None:
                         templates[module, kind] = found.id
                         mappers[found.id] = _compiled(found.body, described[module])
-        return cls(services, lease, run_id, only_run, facts, rules, mappers, templates)
+            read_at = min(one.read_at for one in known.values())
+        return cls(services, lease, run_id, only_run, facts, read_at, rules, mappers, templates)
 
     def build(self, items: Sequence[QueueItem], *, mark: int) -> list[Ready]:
         """Payloads of what can go; what is gone, blocked, unchanged or at fault is settled here.
@@ -114,6 +136,8 @@ class Builder:
                 if record is None:
                     queue.end(session, [item.id], State.CANCELLED)
                     queue.say(session, [item.id], "It was deleted in the CRM before this was sent.")
+                elif record.fault is not None:
+                    self._fail(session, item, "unreadable", record.fault)
                 elif not self._blocked(session, item, record, sheet):
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
@@ -217,12 +241,22 @@ class Builder:
         if template_id is None:
             self._fail(session, item, "no-template", "There is no mapping for it. Open Mapping.")
             return None
-        outcome = self.mappers[template_id].build(record, self._context(record, kind, bound, sheet))
-        faults = (
-            outcome.faults
-            if isinstance(outcome, Faults)
-            else check(outcome.payload, resource, self.facts)
-        )
+        context = self._context(record, kind, bound, sheet, item.cause == DIFFERS)
+        try:
+            outcome = self.mappers[template_id].build(record, context)
+            faults = (
+                outcome.faults
+                if isinstance(outcome, Faults)
+                else check(outcome.payload, resource, self.facts)
+            )
+        except Exception as fault:
+            # A fault of ours over one record must not keep the others from going.
+            log.exception("build broke", record=str(record.ref))
+            sentence = f"XTiger can't build it ({type(fault).__name__}). The log says more."
+            self._fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
+            return None
+        if faults and self.read_at < item.changed_at and _by_reference(faults):
+            raise StaleReference
         if isinstance(outcome, Faults) or faults:
             sentence = " ".join(dict.fromkeys(each.sentence for each in faults))
             self._fail(session, item, faults[0].fingerprint, sentence)
@@ -251,6 +285,7 @@ class Builder:
         kind: DocumentType | None,
         bound: Binding | None,
         sheet: _Sheet,
+        pinned: bool,
     ) -> BuildContext:
         rule = self._rule(record.ref.module)
         parents = {}
@@ -270,6 +305,7 @@ class Builder:
             record_url=self.services.links.record(record.ref),
             marker=self.services.marker(record.ref),
             xero_id=bound.xero_id if bound else None,
+            pinned=pinned,
         )
 
     def _rule(self, module: Module) -> SyncProfile | None:

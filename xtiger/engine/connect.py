@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.defaults import DEFAULTS
@@ -172,6 +172,7 @@ def _keep(services: Services, tokens: TokenSet) -> list[Organisation]:
             session.add(row)
             covered.append(row)
         session.flush()
+        _drop_unused(session)
         for row in covered:
             _carry_on(session, row, "reconnected", now)
     for row in covered:
@@ -304,6 +305,7 @@ def _carry_on(session: Session, row: Organisation, why: str, now: datetime) -> N
 
 def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
     """Takes an organisation out of the consent and out of use; links and logs stay."""
+    now = services.clock.now()
     with services.database.read() as session:
         row = session.get_one(Organisation, organisation_id)
         connection_id, link_id = row.connection_id, row.link_id
@@ -317,6 +319,22 @@ def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
         row.chosen = row.auto_sync = False
         row.live_since = None
         row.connection_id = row.link_id = None
+        logs.end_runs(session, organisation_id, sentence=f"{row.name} was disconnected.", now=now)
+        session.flush()
+        _drop_unused(session)
+
+
+def _drop_unused(session: Session) -> None:
+    """Deletes consents that cover no organisation of ours any more, their tokens with them."""
+    session.execute(
+        delete(Connection)
+        .where(
+            Connection.id.not_in(
+                select(Organisation.connection_id).where(Organisation.connection_id.is_not(None))
+            )
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def refresh_reference(services: Services, organisation_id: int) -> None:
@@ -345,20 +363,18 @@ def call(
     lease: Lease,
     send: Callable[[Access], T],
     *,
-    renewed: datetime | None = None,
+    until: datetime | None = None,
 ) -> T:
     """Makes one call of a drain with a fresh token; once more if the token had just ended.
 
-    `renewed` is when the lease was last put off: a call that the lease might not outlive isn't
-    started (TransientError), since the next holder could be looking for it already.
+    `until` is the last moment at which it may start (TransientError after it): later its lease
+    might not outlive it, or Xero might have forgotten the key that makes it a repeat.
     """
     with services.database.read() as session:
         row = session.get_one(Organisation, lease.organisation_id)
-    patience = services.patience
 
     def in_time(access: Access) -> T:
-        now = services.clock.now()
-        if renewed and (now - renewed).total_seconds() > patience.lease - patience.call:
+        if until and services.clock.now() > until:
             raise TransientError(
                 "Getting ready for a call took too long; XTiger begins it again by itself.",
                 retry_after=0,

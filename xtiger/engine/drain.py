@@ -23,7 +23,7 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
 from xtiger.engine import connect, intake, recovery
-from xtiger.engine.build import Builder, Ready
+from xtiger.engine.build import Builder, Ready, StaleReference
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle
 from xtiger.ports import Answer
@@ -36,6 +36,8 @@ from xtiger.telemetry import logger
 CLAIM = 200
 #: The most passes one run makes; what comes later is the next run's.
 PASSES = 5
+#: Reference data older than this is read again before anything is built by it.
+REFERENCE_AGE = timedelta(hours=1)
 #: Longest wait between two tries of an organisation that Xero doesn't answer, in seconds.
 LONGEST_HOLD = 900
 
@@ -124,19 +126,21 @@ class _Drain:
     def run(self) -> Drained:
         if (why := self._held()) is not None:
             return why
-        recovery.settle_open(self.services, self.lease)
+        recovery.settle_open(self.services, self.lease, run_id=self.run_id)
         self._write_back()
-        builder = self._builder()
+        builder = self._prepare()
         for _pass in range(PASSES):
             intake.relay(self.services)
             ranks = self._begin_pass()
             if not ranks:
                 self._forget_hold()
                 return Drained(True)
+            if self.services.clock.now() - builder.read_at > REFERENCE_AGE:
+                builder = self._prepare_anew()
             for rank in ranks:
                 if (why := self._held()) is not None:
                     return why
-                self._rank(rank, builder)
+                builder = self._rank(rank, builder)
         return Drained(True)
 
     def _begin_pass(self) -> list[int]:
@@ -171,26 +175,44 @@ class _Drain:
             return Drained(False, f"{row.name} isn't connected. Connect it under API details.")
         return None
 
-    def _builder(self) -> Builder:
+    def _prepare(self) -> Builder:
         with self.services.database.read() as session:
             row = session.get_one(Organisation, self.organisation_id)
             self.only_run = None if row.live_since else self.run_id or 0
         return Builder.of(self.services, self.lease, run_id=self.run_id, only_run=self.only_run)
 
-    def _rank(self, rank: int, builder: Builder) -> None:
-        """Claims the rank's items chunk by chunk, builds them, sends whenever a call is full."""
-        ready: list[Ready] = []
-        after = 0
+    def _prepare_anew(self) -> Builder:
+        """Reads organisation, accounts and tax rates from Xero again (3 calls)."""
+        with self.services.database.write() as session:
+            now = self.services.clock.now()
+            leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
+        connect.refresh_reference(self.services, self.organisation_id)
+        return self._prepare()
+
+    def _rank(self, rank: int, builder: Builder) -> Builder:
+        """Sends one rank; answers with the builder to go on with, which may be a fresh one."""
         try:
-            while claimed := self._claim(rank, after):
-                after = claimed[-1].id
-                ready = self._send_ready(
-                    ready + builder.build(claimed, mark=self.mark), everything=False
-                )
-            self._send_ready(ready, everything=True)
+            try:
+                self._go_through(rank, builder)
+            except StaleReference:
+                # Nothing is lost: what was claimed goes back, and again with fresh data.
+                self._return_unsent()
+                builder = self._prepare_anew()
+                self._go_through(rank, builder)
         except (TransientError, AuthorisationError, UnknownOutcome, PermanentError):
             self._return_unsent()
             raise
+        return builder
+
+    def _go_through(self, rank: int, builder: Builder) -> None:
+        """Claims the rank's items chunk by chunk, builds them, sends whenever a call is full."""
+        ready: list[Ready] = []
+        after = 0
+        while claimed := self._claim(rank, after):
+            after = claimed[-1].id
+            ready += builder.build(claimed, mark=self.mark)
+            ready = self._send_ready(ready, everything=False)
+        self._send_ready(ready, everything=True)
 
     def _claim(self, rank: int, after: int) -> list[QueueItem]:
         now = self.services.clock.now()
@@ -231,6 +253,10 @@ class _Drain:
         for batch in batches(planned, most=most):
             if not everything and len(batch.positions) < most:
                 continue
+            if self.services.stopping():
+                raise TransientError(
+                    "The worker stopped; XTiger goes on with the next.", retry_after=0, counts=False
+                )
             if self._pausing():
                 raise TransientError("The organisation was paused.", retry_after=0, counts=False)
             self._send(resource, batch.verb, [by_position.pop(each) for each in batch.positions])
@@ -276,7 +302,7 @@ class _Drain:
                 self.services,
                 self.lease,
                 lambda access: self.services.xero.save_many(access, call),
-                renewed=now,
+                until=self.services.patience.start_until(now),
             )
         except PermanentError as refusal:
             recovery.refuse(self.services, self.lease, attempt_id, refusal)
@@ -363,6 +389,8 @@ class _Drain:
                 wait = min(LONGEST_HOLD, 5 * 2 ** max(0, row.held_times - 1)) * factor
             row.held_until = now + timedelta(seconds=wait)
             row.held_why = sentence
+            # Our own back-off ends when a person asks; a limit of Xero's doesn't.
+            row.held_by_xero = retry_after is not None and not counts
         return Drained(False, sentence, parked=True)
 
     def stop(self, sentence: str) -> None:

@@ -20,8 +20,8 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.selection import Decision, SyncProfile, select
 from xtiger.engine.services import Services
-from xtiger.store import bindings, outbox, profiles, queue
-from xtiger.store.models import Binding, Flag, QueueItem
+from xtiger.store import bindings, leases, outbox, profiles, queue
+from xtiger.store.models import Binding, Flag, Organisation, QueueItem
 from xtiger.store.schema import MOST_ROWS
 
 #: States in which Xero may have a record before it is bound.
@@ -72,11 +72,21 @@ def set_flag(
     now = services.clock.now()
     with services.database.write() as session:
         flag = profiles.flag_of(profiles.flags(session, [ref]).get(ref))
+        rows = profiles.organisations(session, chosen=None)
+        leases.lock(session, [row.id for row in rows])
         bound = bindings.of_record(session, ref) if ref.module in DOCUMENTS else []
-        if bound and document_type and document_type is not flag.document_type:
+        there = DocumentType(bound[0].document_type or flag.document_type) if bound else None
+        if there and document_type and document_type is not there:
             raise PermanentError(
-                f"It is {'an Invoice' if flag.document_type is DocumentType.INVOICE else 'a Bill'} "
+                f"It is {'an Invoice' if there is DocumentType.INVOICE else 'a Bill'} "
                 "in Xero; the type can't change. Void it there first."
+            )
+        changes = (document_type and document_type is not flag.document_type) or (
+            organisation_id is not None and (organisation_id or None) != flag.organisation_id
+        )
+        if changes and ref.module in DOCUMENTS and _at_xero(session, rows, ref):
+            raise PermanentError(
+                "It is at Xero now; type and organisation can't change until Xero has answered."
             )
         if bound and organisation_id and organisation_id != bound[0].organisation_id:
             raise PermanentError(
@@ -92,6 +102,15 @@ def set_flag(
             organisation_id=organisation_id,
         )
         outbox.add(session, [Change(ref, ChangeKind.FLAGGED, now)])
+
+
+def _at_xero(session: Session, rows: Iterable[Organisation], ref: RecordRef) -> bool:
+    """Whether a record is in a call, or nobody knows yet what came of one."""
+    for row in rows:
+        item = queue.open_items(session, row.id, [ref]).get(ref)
+        if item is not None and item.state in _AT_XERO:
+            return True
+    return False
 
 
 def relay(services: Services) -> int:
@@ -114,6 +133,7 @@ def relay(services: Services) -> int:
         with services.database.write() as session:
             mine = outbox.still_there(session, rows)
             refs = outbox.refs_of(mine)
+            leases.lock(session, [row.id for row in profiles.organisations(session, chosen=None)])
             for ref in sorted(refs - records.keys(), key=str):
                 # What is in Xero already stays there.
                 sentence = "It was deleted in the CRM before this was sent."
@@ -239,8 +259,10 @@ def _take_in(
     """Decides and enqueues inside the caller's transaction, parents before their documents."""
     now = services.clock.now()
     refs = [record.ref for record in records]
-    sheet = _Sheet(profiles.profiles(session), profiles.flags(session, refs))
-    where = sorted({profile.organisation_id for profile in sheet.profiles})
+    rules = profiles.profiles(session)
+    where = sorted({profile.organisation_id for profile in rules})
+    leases.lock(session, where)
+    sheet = _Sheet(rules, profiles.flags(session, refs))
     bound = {one: bindings.of_records(session, one, [*refs, *parents]) for one in where}
     waiting = {one: queue.open_items(session, one, [*refs, *parents]) for one in where}
     entries: dict[tuple[int, RecordRef], queue.Entry] = {}
@@ -254,7 +276,8 @@ def _take_in(
         going = {one.organisation_id for one in decisions if one.selected}
         reasons[record.ref] = None if going else decisions[0].sentence
         for one, item in items.items():
-            if one not in going:
+            # Adding all that is selected changes nothing about what a document needs.
+            if one not in going and not (skip_agreed and item.needed):
                 _reconsider(session, item, record, _why_not(one, decisions, sheet), entries)
         for one in sorted(each for each in going if each is not None):
             binding = bound[one].get(record.ref)

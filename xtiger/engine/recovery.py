@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from xtiger.domain.errors import AuthorisationError, PermanentError, TransientError, UnknownOutcome
+from xtiger.domain.errors import PermanentError, TransientError, UnknownOutcome
 from xtiger.domain.queueing import State
 from xtiger.domain.resources import CATALOGUE, Resource, Verb, unique_key
 from xtiger.engine import connect
@@ -24,7 +24,7 @@ from xtiger.store.models import Attempt, AttemptElement
 CLOCKS_APART = timedelta(minutes=5)
 
 
-def settle_open(services: Services, lease: Lease) -> None:
+def settle_open(services: Services, lease: Lease, *, run_id: int | None = None) -> None:
     """Settles every call of an organisation that was left open, oldest first.
 
     1. Items that were claimed and never sent go back to their places.
@@ -33,7 +33,8 @@ def settle_open(services: Services, lease: Lease) -> None:
     3. An older one waits until Xero has surely forgotten the key and ended the call; then an
        update is simply due again, and a create is looked for (`_look_up`).
 
-    Raises TransientError while it is too early, and whatever the calls raise.
+    What comes of them counts for the run that finds it out. Raises TransientError while it
+    is too early, and whatever the calls raise.
     """
     with services.database.write() as session:
         leases.guard(session, lease)
@@ -41,7 +42,7 @@ def settle_open(services: Services, lease: Lease) -> None:
     for attempt in open_calls:
         age = (services.clock.now() - attempt.opened_at).total_seconds()
         if age < services.patience.replay:
-            replay(services, lease, attempt.id)
+            replay(services, lease, attempt.id, run_id=run_id)
         elif age < services.patience.look_up:
             raise TransientError(
                 "Xero's answer was lost. XTiger asks Xero whether it arrived before it sends "
@@ -50,7 +51,7 @@ def settle_open(services: Services, lease: Lease) -> None:
                 counts=False,
             )
         else:
-            _look_up(services, lease, attempt.id)
+            _look_up(services, lease, attempt.id, run_id)
 
 
 def return_unsent(session: Session, organisation_id: int) -> list[Attempt]:
@@ -66,15 +67,20 @@ def return_unsent(session: Session, organisation_id: int) -> list[Attempt]:
     return open_calls
 
 
-def replay(services: Services, lease: Lease, attempt_id: int) -> None:
-    """Sends a journalled call again, byte for byte, and settles it by its answer."""
+def replay(services: Services, lease: Lease, attempt_id: int, *, run_id: int | None = None) -> None:
+    """Sends a journalled call again, byte for byte, and settles it by its answer.
+
+    Only an answer about each record settles it. Whatever else comes back now, a refusal of the
+    whole call included, says nothing about what the first one did: the call stays open.
+    """
     renewed = services.clock.now()
     with services.database.write() as session:
         leases.renew(session, lease, now=renewed, seconds=services.patience.lease)
         attempt = session.get_one(Attempt, attempt_id)
         attempt.sends += 1
-        logs.count(session, attempt.run_id, calls=1)
+        logs.count(session, run_id or attempt.run_id, calls=1)
         elements = journal.elements_of(session, attempt_id)
+        replay_until = attempt.opened_at + timedelta(seconds=services.patience.replay)
         call = journal.call_of(attempt, len(elements))
     services.observe("replaying")
     try:
@@ -82,19 +88,24 @@ def replay(services: Services, lease: Lease, attempt_id: int) -> None:
             services,
             lease,
             lambda access: believable(services.xero.save_many(access, call)),
-            renewed=renewed,
+            until=min(replay_until, services.patience.start_until(renewed)),
         )
-    except (TransientError, AuthorisationError, UnknownOutcome):
-        # Nothing new is known: the call stays open, the next recovery asks again.
-        raise
     except PermanentError as refusal:
-        refuse(services, lease, attempt_id, refusal)
-        return
+        raise UnknownOutcome(
+            f"Xero's first answer was lost, and it says now: {refusal.sentence}"
+        ) from refusal
     with services.database.write() as session:
         leases.guard(session, lease)
         attempt = session.get_one(Attempt, attempt_id)
         now = services.clock.now()
-        settle(session, attempt, journal.elements_of(session, attempt_id), answer.elements, now=now)
+        settle(
+            session,
+            attempt,
+            journal.elements_of(session, attempt_id),
+            answer.elements,
+            now=now,
+            run_id=run_id,
+        )
         journal.close(
             attempt,
             outcome="settled",
@@ -128,7 +139,7 @@ def refuse(services: Services, lease: Lease, attempt_id: int, refusal: Permanent
         journal.close(attempt, outcome="refused", now=now)
 
 
-def _look_up(services: Services, lease: Lease, attempt_id: int) -> None:
+def _look_up(services: Services, lease: Lease, attempt_id: int, run_id: int | None) -> None:
     """Finds out by natural key or mark what an old create did, and settles it by that.
 
     Found with our mark or our content: ours, bound. Found with another's content: failed,
@@ -161,7 +172,7 @@ def _look_up(services: Services, lease: Lease, attempt_id: int) -> None:
                 queue.put_back(session, [item])
             else:
                 _check(session, attempt, element, now=services.clock.now())
-        _settle_some(session, attempt, known, now=now)
+        _settle_some(session, attempt, known, now=now, run_id=run_id)
         journal.close(attempt, outcome="looked up", now=now)
 
 
@@ -170,7 +181,8 @@ def _settle_some(
     attempt: Attempt,
     known: Sequence[tuple[AttemptElement, Element]],
     *,
-    now: Any,
+    now: datetime,
+    run_id: int | None,
 ) -> None:
     """Settles the elements about which something is known, each beside its own payload."""
     payloads = sent_elements(attempt)
@@ -182,6 +194,7 @@ def _settle_some(
             [answer],
             now=now,
             payloads=[payloads[element.place]],
+            run_id=run_id,
         )
 
 

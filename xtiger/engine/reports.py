@@ -25,6 +25,8 @@ from xtiger.telemetry import logger
 #: Tries after which a mail that can't be sent is given up, and the longest pause (seconds).
 MOST_TRIES = 12
 LONGEST_PAUSE = 3600
+#: Seconds after which a mail server must have answered all of one letter's questions.
+LONGEST_SENDING = 200
 #: What a report lists of each kind.
 MOST_CAUSES, MOST_RECORDS = 10, 20
 
@@ -95,41 +97,53 @@ def set_recipients(services: Services, addresses: Sequence[str], *, who: str) ->
         )
 
 
-def report_run(services: Services, run_id: int, *, trouble: bool = False) -> int:
-    """Writes the mails of an ended run and tries to send them; answers with how many it wrote.
+def report_ended(services: Services) -> None:
+    """Reports every run that ended and isn't reported yet, and sends what waits.
+
+    A worker that dies between the two leaves the run to the next look.
+    """
+    with services.database.read() as session:
+        ended = logs.unreported_runs(session)
+    for run_id in ended:
+        report_run(services, run_id)
+    send_waiting(services)
+
+
+def report_run(services: Services, run_id: int) -> None:
+    """Writes the mails of an ended run.
 
     A run that is reported already gets no second mail: (run, recipient) is unique.
     """
-    addresses = recipients(services)
-    if addresses and _worth(services, run_id, trouble):
+    addresses = recipients(services) if _worth(services, run_id) else []
+    text = html = subject = ""
+    if addresses:
         report = figures(services, run_id)
+        subject = report.subject
         text = _render("after_sync.txt", report)
         html = _render("after_sync.html", report)
-        now = services.clock.now()
-        with services.database.write() as session:
-            present = {
-                mail.recipient for mail in logs.mails_of_runs(session, [run_id]).get(run_id, [])
-            }
-            for address in addresses:
-                if address not in present:
-                    session.add(
-                        Mail(
-                            run_id=run_id,
-                            recipient=address,
-                            subject=report.subject,
-                            text=text,
-                            html=html,
-                            message_id=_message_id(services),
-                            state="waiting",
-                            tries=0,
-                            made_at=now,
-                        )
-                    )
-        send_waiting(services)
-    return len(addresses)
+    now = services.clock.now()
+    with services.database.write() as session:
+        run = session.get_one(Run, run_id, with_for_update=True)
+        run.reported = True
+        present = {mail.recipient for mail in logs.mails_of_runs(session, [run_id]).get(run_id, [])}
+        session.add_all(
+            Mail(
+                run_id=run_id,
+                recipient=address,
+                subject=subject,
+                text=text,
+                html=html,
+                message_id=_message_id(services),
+                state="waiting",
+                tries=0,
+                made_at=now,
+            )
+            for address in addresses
+            if address not in present
+        )
 
 
-def _worth(services: Services, run_id: int, trouble: bool) -> bool:
+def _worth(services: Services, run_id: int) -> bool:
     """Whether a run says anything new: nothing done is no news, nor is the same trouble again."""
     with services.database.read() as session:
         run = session.get_one(Run, run_id)
@@ -141,7 +155,7 @@ def _worth(services: Services, run_id: int, trouble: bool) -> bool:
             .order_by(Run.id.desc())
             .limit(1)
         )
-        return trouble and (before is None or before.sentence != run.sentence)
+        return run.trouble and (before is None or before.sentence != run.sentence)
 
 
 def _message_id(services: Services) -> str:
@@ -227,6 +241,11 @@ def send_waiting(services: Services) -> int:
             state, why = "waiting" if mail.tries + 1 < MOST_TRIES else "failed", failure.sentence
         except PermanentError as refusal:
             state, why = "failed", refusal.sentence
+        except Exception as fault:
+            # One letter that can't be written must not keep the others from going.
+            log.exception("mail broke", recipient=mail.recipient)
+            state = "waiting" if mail.tries + 1 < MOST_TRIES else "failed"
+            why = f"It couldn't be sent: {type(fault).__name__}. The log says more."
         with services.database.write() as session:
             row = session.get_one(Mail, mail.id)
             row.state, row.why = state, why
@@ -244,7 +263,8 @@ def _claim(services: Services, mail: Mail) -> bool:
         if row.state != "waiting" or (row.not_before and row.not_before > now):
             return False
         row.tries += 1
-        pause = min(LONGEST_PAUSE, 30 * 2 ** min(10, row.tries))
+        # Longer than a sending can take, so that nobody else takes it meanwhile.
+        pause = min(LONGEST_PAUSE, LONGEST_SENDING * 2 ** min(10, row.tries - 1))
         row.not_before = now + timedelta(seconds=pause)
         return True
 

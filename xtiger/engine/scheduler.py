@@ -15,7 +15,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake, reports
 from xtiger.engine.drain import drain
 from xtiger.engine.services import Services
-from xtiger.store import logs, profiles, queue
+from xtiger.store import leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, Run
 from xtiger.telemetry import logger
 
@@ -83,6 +83,7 @@ def _ask(
     """Asks for an instant run of each; `refs` may go even where an organisation isn't live."""
     now = services.clock.now()
     with services.database.write() as session:
+        leases.lock(session, organisation_ids)
         runs = [
             logs.ask_run(session, one, kind="instant", requested_by=who, now=now).id
             for one in organisation_ids
@@ -91,7 +92,7 @@ def _ask(
             queue.reserve(session, one, refs, run_id=run_id)
             # A person who asks doesn't wait for the back-off; Xero's own limits still hold.
             row = session.get_one(Organisation, one)
-            if row.held_times:
+            if not row.held_by_xero:
                 row.held_until = None
     for one in organisation_ids:
         services.dispatcher.wake(one)
@@ -135,10 +136,7 @@ def work(services: Services, organisation_id: int) -> None:
             return
         if not _end(services, run_id, outcome.sentence):
             continue  # another worker came to its end first, and reports it
-        try:
-            reports.report_run(services, run_id, trouble=outcome.sentence is not None)
-        except XTigerError as failure:
-            log.warning("report failed", run=run_id, why=failure.sentence)
+        reports.report_ended(services)
 
 
 def _start(services: Services, organisation_id: int) -> int | None:
@@ -174,7 +172,9 @@ def _end(services: Services, run_id: int, sentence: str | None) -> bool:
         if run.ended_at is not None:
             return False
         seconds = max(0, round((now - (run.started_at or run.asked_at)).total_seconds()))
+        logs.sum_up(session, run)
         run.ended_at = now
+        run.trouble = sentence is not None
         run.sentence = sentence or (
             f"Finished in {seconds} s: {run.succeeded} succeeded, {run.unchanged} unchanged, "
             f"{run.failed} failed, {run.blocked} blocked."
@@ -213,7 +213,7 @@ def once(services: Services, *, due_only: bool = True) -> None:
     """One pass for hosts that only have cron: relay, ask, drain, mail, in this process."""
     for organisation_id in dict.fromkeys([*schedule_due(services), *waiting(services)]):
         work(services, organisation_id)
-    reports.send_waiting(services)
+    reports.report_ended(services)
 
 
 class Embedded:
@@ -224,6 +224,8 @@ class Embedded:
         self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="xtiger-drain")
         self._lock = threading.Lock()
         self._busy: set[int] = set()
+        self._ending = threading.Event()
+        services.stopping = self._ending.is_set
         self._again: set[int] = set()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -252,18 +254,21 @@ class Embedded:
                 self._busy.discard(organisation_id)
                 again = organisation_id in self._again
                 self._again.discard(organisation_id)
-            if again:
+            if again and not self._ending.is_set():
                 self.wake(organisation_id)
 
     def tick(self) -> None:
-        """Relays changes, wakes what waits, sends mails."""
+        """Relays changes and wakes what waits."""
         self._safely(self._tick)
 
     def _tick(self) -> None:
         intake.relay(self._services)
         for organisation_id in waiting(self._services):
             self.wake(organisation_id)
-        reports.send_waiting(self._services)
+
+    def post(self) -> None:
+        """Writes the mails of ended runs and sends what waits; a slow server delays only these."""
+        self._safely(lambda: reports.report_ended(self._services))
 
     def due(self) -> None:
         """The schedule's own beat."""
@@ -289,6 +294,9 @@ class Embedded:
             id="tick",
             next_run_time=datetime.now(UTC),
         )
+        self._scheduler.add_job(
+            self.post, "interval", seconds=max(0.2, TICK * min(1, factor)), id="post"
+        )
         interval = self._services.settings.sync_interval
         self._scheduler.add_job(
             self.due,
@@ -300,6 +308,7 @@ class Embedded:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stops ticking and waits for the calls under way."""
+        """Stops ticking and waits for the calls under way, not for the rest of the queue."""
+        self._ending.set()
         self._scheduler.shutdown(wait=False)
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from xtiger.domain.records import Module, RecordRef
@@ -35,6 +36,11 @@ class NoDispatcher:
 
 def unseen(_step: str) -> None:
     """The observer of a normal run."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,6 @@ class Patience:
 
     call: float
     lease: float
-    renew: float
     replay: float
     look_up: float
 
@@ -83,10 +88,13 @@ class Patience:
         return cls(
             call=60 * factor,
             lease=180 * factor,
-            renew=60 * factor,
             replay=300 * factor,
             look_up=420 * factor,
         )
+
+    def start_until(self, renewed: datetime) -> datetime:
+        """The last moment at which a call may start under a lease renewed then."""
+        return renewed + timedelta(seconds=self.lease - self.call)
 
 
 @dataclass(slots=True)
@@ -103,6 +111,8 @@ class Services:
     clock: Clock = field(default_factory=SystemClock)
     dispatcher: Dispatcher = field(default_factory=NoDispatcher)
     observe: Observer = unseen
+    #: Whether this process is ending: a drain then stops after the call under way.
+    stopping: Callable[[], bool] = never
 
     @property
     def links(self) -> Links:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
 from xtiger.domain.hints import explain
+from xtiger.domain.mapping import without_empties
 from xtiger.domain.queueing import State
-from xtiger.domain.records import DocumentType, Module, RecordRef
+from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
 from xtiger.ports import Element
 from xtiger.store import bindings, journal, logs, queue
@@ -21,23 +22,20 @@ from xtiger.store.models import Attempt, AttemptElement, QueueItem
 
 _KIND_OF = {xero: kind.value for kind, xero in XERO_TYPE.items()}
 
+#: The cause of what is in Xero with other figures than were meant.
+DIFFERS = "differs"
+
 #: A status that Xero reached by itself is as good as the one that was meant.
 _AS_GOOD = {"AUTHORISED": {"AUTHORISED", "PAID"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What one settlement adds to its run."""
-
-    succeeded: int = 0
-    failed: int = 0
 
 
 def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
     """A payload without what tells a create from an update: what both sides agree on."""
     info = CATALOGUE[resource]
     left_out = {info.id_field} | ({info.key_field} if resource is Resource.CONTACTS else set())
-    return {name: value for name, value in payload.items() if name not in left_out}
+    kept = {name: value for name, value in payload.items() if name not in left_out}
+    # An update says "" where a create says nothing: for Xero both are empty.
+    return without_empties(kept)
 
 
 def sent_elements(attempt: Attempt) -> list[dict[str, Any]]:
@@ -55,19 +53,23 @@ def settle(
     now: datetime,
     duration_ms: int | None = None,
     payloads: Sequence[Mapping[str, Any]] | None = None,
-) -> Figures:
+    run_id: int | None = None,
+) -> None:
     """Gives each element of a call its end; the caller has the fence and closes the attempt.
 
     A stored element is bound first and then compared with what was meant: one that differs
-    is bound and failed, so that its retry is an update and never a second document.
+    is bound and failed, so that its retry is an update and never a second document. A document
+    that differs for the first time goes once more by itself, with amounts that leave Xero
+    nothing to round. `run_id` is the run it counts for, by default the attempt's own.
     """
+    run_id = run_id or attempt.run_id
     payloads = sent_elements(attempt) if payloads is None else payloads
     items = queue.by_ids(session, [element.item_id for element in elements])
     ended: list[int] = []
     failed = 0
     for element, payload, answer in zip(elements, payloads, answers, strict=True):
         item = items[element.item_id]
-        entry = _Entry(session, attempt, element, item, now, duration_ms)
+        entry = _Entry(session, attempt, element, item, now, duration_ms, run_id)
         if answer.stored:
             differs = difference(element.meant, answer.data)
             _bind(session, attempt, element, payload, answer, item, differs is None, now)
@@ -76,8 +78,10 @@ def settle(
                 entry.write(State.SUCCEEDED, _succeeded(attempt), xero_id=answer.xero_id)
                 continue
             sentence = f"It is in Xero, but differs: {differs}."
-            queue.park(session, item, State.FAILED, cause="differs", sentence=sentence, counts=True)
-            entry.write(State.FAILED, sentence, cause="differs", xero_id=answer.xero_id)
+            again = attempt.resource == Resource.INVOICES and item.cause != DIFFERS
+            state = State.PENDING if again else State.FAILED
+            queue.park(session, item, state, cause=DIFFERS, sentence=sentence, counts=True)
+            entry.write(State.FAILED, sentence, cause=DIFFERS, xero_id=answer.xero_id)
         else:
             hint = explain(answer.faults, label=element.label)
             queue.park(
@@ -93,8 +97,7 @@ def settle(
             )
         failed += 1
     queue.end(session, ended, State.SUCCEEDED)
-    logs.count(session, attempt.run_id, succeeded=len(ended), failed=failed)
-    return Figures(len(ended), failed)
+    logs.count(session, run_id, succeeded=len(ended), failed=failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class _Entry:
     item: QueueItem
     now: datetime
     duration_ms: int | None
+    run_id: int | None
 
     def write(
         self,
@@ -124,7 +128,7 @@ class _Entry:
             outcome=outcome,
             sentence=sentence,
             action="Create" if self.attempt.verb == Verb.CREATE else "Update",
-            run_id=self.attempt.run_id,
+            run_id=self.run_id,
             cause=cause,
             quoted=quoted,
             xero_id=xero_id,
@@ -187,8 +191,3 @@ def difference(meant: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
         elif found != wanted and found not in _AS_GOOD.get(str(wanted), set()):
             return f"{name} is “{found}” in Xero and “{wanted}” was meant"
     return None
-
-
-def document_kind(value: str | None) -> DocumentType | None:
-    """A stored document type as the domain's value."""
-    return DocumentType(value) if value else None

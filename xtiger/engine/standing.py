@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from xtiger.domain.queueing import State
@@ -146,12 +146,12 @@ def _waiting(
         .select_from(QueueItem)
         .where(
             QueueItem.organisation_id == row.id,
-            QueueItem.state == State.PENDING.value,
+            text("state = 'pending'"),
             QueueItem.rank <= item.rank,
             QueueItem.id < item.id,
         )
     )
-    return "In Queue", f"It waits its turn: {before} before it."
+    return "In Queue", f"It waits its turn: {before} before it." if before else "It goes next."
 
 
 def blocked_sentence(session: Session, item: QueueItem) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,19 @@ class KeyRing:
 
 def keys_of(file: Path) -> list[str]:
     """The keys in a file, one a line, newest first; made on first use, readable by us alone."""
+    return kept(file, lambda: Fernet.generate_key().decode()).split()
+
+
+def kept(file: Path, make: Callable[[], str]) -> str:
+    """A secret of this instance from its file; made on first use, readable by us alone."""
     if not file.exists():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Whole at once, and never over another's: processes may start together.
         made = file.with_name(f".{file.name}.{uuid4().hex}")
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as handle:
-            handle.write(Fernet.generate_key().decode() + "\n")
+            handle.write(make() + "\n")
         with suppress(FileExistsError):
             os.link(made, file)
         made.unlink()
-    return [line for line in file.read_text().split() if line]
+    return file.read_text().strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,6 +43,22 @@ def take(
             .execution_options(synchronize_session=False)
         )
     return None if fence is None else Lease(organisation_id, holder, fence)
+
+
+def lock(session: Session, organisation_ids: Iterable[int]) -> None:
+    """Locks organisations' rows for the rest of the transaction, always in the same order.
+
+    Whoever enqueues or routes takes them first: a drain writes under the same lock, so what is
+    read after it is how things stand until the transaction ends (SQLite has one writer anyway).
+    """
+    wanted = sorted(set(organisation_ids))
+    if wanted:
+        session.execute(
+            select(Organisation.id)
+            .where(Organisation.id.in_(wanted))
+            .order_by(Organisation.id)
+            .with_for_update()
+        )
 
 
 def guard(session: Session, lease: Lease) -> None:

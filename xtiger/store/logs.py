@@ -80,6 +80,8 @@ def ask_run(
         kind=kind,
         requested_by=requested_by,
         asked_at=now,
+        trouble=False,
+        reported=False,
         **dict.fromkeys(("due", "succeeded", "unchanged", "failed", "blocked", "calls"), 0),
     )
     session.add(run)
@@ -93,6 +95,43 @@ def unended_runs(session: Session, organisation_id: int | None = None) -> list[R
     if organisation_id is not None:
         statement = statement.where(Run.organisation_id == organisation_id)
     return list(session.scalars(statement))
+
+
+def unreported_runs(session: Session) -> list[int]:
+    """Ended runs whose mails aren't written yet, oldest first."""
+    return list(
+        session.scalars(
+            select(Run.id)
+            .where(text("reported = false"), Run.ended_at.is_not(None))
+            .order_by(Run.id)
+        )
+    )
+
+
+def end_runs(session: Session, organisation_id: int, *, sentence: str, now: datetime) -> None:
+    """Ends what an organisation's runs still wait for."""
+    for run in unended_runs(session, organisation_id):
+        sum_up(session, run)
+        run.ended_at, run.sentence, run.trouble = now, sentence, True
+
+
+def _last_entries(run_id: int) -> Any:
+    """The last entry of each item in a run: what became of it, whatever came between."""
+    return select(func.max(LogEntry.id)).where(LogEntry.run_id == run_id).group_by(LogEntry.item_id)
+
+
+def sum_up(session: Session, run: Run) -> None:
+    """Sets a run's figures to what became of each of its records."""
+    rows = session.execute(
+        select(LogEntry.outcome, func.count())
+        .where(LogEntry.id.in_(_last_entries(run.id)))
+        .group_by(LogEntry.outcome)
+    )
+    found: dict[str, int] = {str(outcome): int(number) for outcome, number in rows}
+    run.succeeded = found.get(State.SUCCEEDED, 0)
+    run.unchanged = found.get(State.UNCHANGED, 0)
+    run.failed = found.get(State.FAILED, 0) + found.get(State.CHECK, 0)
+    run.blocked = found.get(State.BLOCKED, 0)
 
 
 def count(session: Session, run_id: int | None, **steps: int) -> None:
@@ -111,7 +150,8 @@ def failures_by_cause(session: Session, run_id: int) -> list[tuple[str, str, int
     """Cause, sentence of one of its entries, and count, most frequent first."""
     rows = session.execute(
         select(LogEntry.cause, func.min(LogEntry.sentence), func.count())
-        .where(LogEntry.run_id == run_id, LogEntry.outcome == State.FAILED.value)
+        .where(LogEntry.id.in_(_last_entries(run_id)))
+        .where(LogEntry.outcome.in_([State.FAILED.value, State.CHECK.value]))
         .group_by(LogEntry.cause)
         .order_by(func.count().desc(), LogEntry.cause)
     )

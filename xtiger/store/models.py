@@ -120,6 +120,8 @@ class Organisation(Base):
     held_until: Mapped[datetime | None] = mapped_column(Moment)
     held_why: Mapped[str | None] = mapped_column(Text)
     held_times: Mapped[int] = mapped_column(Integer, default=0)
+    #: A limit of Xero's holds it, which no person can lift.
+    held_by_xero: Mapped[bool] = mapped_column(default=False)
     day_left: Mapped[int | None] = mapped_column(Integer)
     last_success_at: Mapped[datetime | None] = mapped_column(Moment)
     #: The drain lease (fenced): every write of a drain is guarded by this number.
@@ -277,6 +279,12 @@ class Run(Base):
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
         ),
+        Index(
+            "ix_xtiger_run_unreported",
+            "id",
+            sqlite_where=text("reported = false"),
+            postgresql_where=text("reported = false"),
+        ),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
@@ -292,8 +300,11 @@ class Run(Base):
     failed: Mapped[int] = mapped_column(Integer, default=0)
     blocked: Mapped[int] = mapped_column(Integer, default=0)
     calls: Mapped[int] = mapped_column(Integer, default=0)
-    #: How it ended, in one sentence.
+    #: How it ended, in one sentence; `trouble`: it ended before its work was done.
     sentence: Mapped[str | None] = mapped_column(Text)
+    trouble: Mapped[bool] = mapped_column(default=False)
+    #: Its mails are written; False after its end means that somebody still has to.
+    reported: Mapped[bool] = mapped_column(default=False)
 
 
 class Attempt(Base):
@@ -327,7 +338,7 @@ class Attempt(Base):
     #: Headers of the answer (allow-list) and its body, compressed.
     answer_headers: Mapped[Any] = mapped_column(Exact, nullable=True)
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
-    #: settled, not sent, refused, found by look-up, not found
+    #: settled, not sent, refused, due again, looked up
     outcome: Mapped[str | None] = mapped_column(String(20))
 
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -22,6 +32,10 @@ BUSY_SECONDS = 30
 MOST_ROWS = 500
 
 BRANCHES = ("core", "crm", "accounts")
+#: What a database says of a file, or of rights, that somebody has to put right.
+_REFUSALS = ("unable to open", "readonly", "not a database", "permission denied")
+#: PostgreSQL's advisory lock of whoever migrates: "XTiger" in ASCII.
+MIGRATING = 0x585469676572
 
 
 class Database:
@@ -58,18 +72,21 @@ class Database:
 
 
 @contextmanager
-def plain_faults() -> Iterator[None]:
-    """Turns what a database says into one sentence; nothing above catches SQLAlchemy errors."""
+def plain_faults(onward: str = "XTiger tries again by itself.") -> Iterator[None]:
+    """Turns what a database says into one sentence; nothing above catches SQLAlchemy errors.
+
+    `onward` says what happens next where the database is away.
+    """
     try:
         yield
     except DBAPIError as error:
-        told = _told(error)
+        told = _told(error, onward)
         if told is None:
             raise
         raise told from error
 
 
-def _told(error: DBAPIError) -> XTigerError | None:
+def _told(error: DBAPIError, onward: str) -> XTigerError | None:
     """What an error of the driver means, None where it is a fault of ours."""
     if isinstance(error, IntegrityError | DataError):
         return None
@@ -83,12 +100,13 @@ def _told(error: DBAPIError) -> XTigerError | None:
             "disk or raise its limit; XTiger goes on by itself."
         )
     away = error.connection_invalidated or any(
-        word in lowered for word in ("locked", "deadlock", "connection", "connect to", "timeout")
+        word in lowered
+        for word in ("locked", "deadlock", "connection", "connect to", "timeout", "resolve host")
     )
     if away:
-        return TransientError(
-            f"The database doesn't answer ({said}). XTiger tries again by itself."
-        )
+        return TransientError(f"The database doesn't answer ({said}). {onward}")
+    if any(word in lowered for word in _REFUSALS):
+        return PermanentError(f"The database can't be used ({said}).")
     return None
 
 
@@ -123,8 +141,13 @@ def is_empty(database: Database) -> bool:
 
 
 def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None:
-    """Brings the named branches of the schema to their newest version."""
-    with as_file(files("xtiger.migrations")) as folder:
+    """Brings the named branches of the schema to their newest version.
+
+    Processes that start together take turns, and the later ones find nothing to do. Raises
+    XTigerError where the database is away or can't be used.
+    """
+    away = plain_faults("Once it answers, run this again.")
+    with away, as_file(files("xtiger.migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder))
         config.set_main_option("path_separator", "os")
@@ -133,5 +156,7 @@ def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None
         config.attributes["url"] = database.url
         with database.engine.execution_options(xtiger_write=True).begin() as connection:
             config.attributes["connection"] = connection
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
             for branch in branches:
                 command.upgrade(config, f"{branch}@head")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from flask import flash, redirect, request, url_for
 from markupsafe import Markup
@@ -46,13 +46,21 @@ def go(endpoint: str, **values: Any) -> Any:
 
 def back(endpoint: str, **values: Any) -> Any:
     """303 to the page the form stood on, by its hidden `back` field, else to a page of ours."""
-    wanted = request.form.get("back", "")
-    parts = urlsplit(wanted)
-    root = url_for("xtiger.dashboard")
-    ours = not parts.scheme and not parts.netloc and wanted.startswith(root)
-    if ours and not wanted.startswith(("//", "/\\")) and "\\" not in wanted:
-        return redirect(wanted, 303)
-    return go(endpoint, **values)
+    wanted = own_path(request.form.get("back", ""))
+    return redirect(wanted, 303) if wanted else go(endpoint, **values)
+
+
+def own_path(given: str) -> str | None:
+    """A path below our own root as a form gave it, None for whatever could lead elsewhere.
+
+    Browsers drop control characters and take a backslash for a slash before they look for a
+    host (URL Standard, "basic URL parser"), so neither may be in it anywhere.
+    """
+    path = unquote(given.partition("?")[0].partition("#")[0])
+    ours = given.startswith(url_for("xtiger.dashboard")) and given.isprintable()
+    if not ours or "\\" in given or "//" in path or ".." in path.split("/"):
+        return None
+    return given
 
 
 def name() -> str:

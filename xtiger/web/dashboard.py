@@ -16,7 +16,17 @@ from xtiger.engine import intake, scheduler
 from xtiger.store.models import Organisation, QueueItem, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import can, needs
-from xtiger.web.actions import back, done, go, modules_of, name, say_added, spoken, whole
+from xtiger.web.actions import (
+    back,
+    done,
+    go,
+    modules_of,
+    name,
+    own_path,
+    say_added,
+    spoken,
+    whole,
+)
 from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
@@ -120,10 +130,8 @@ def add_to_queue() -> Any:
 def appearance() -> Any:
     """Keeps the person's choice of light, dark, or as the system has it."""
     chosen = request.form.get("theme", "auto")
-    request_next = request.form.get("next", "")
     root = url_for("xtiger.dashboard")
-    safe = request_next.startswith(root) and not request_next.startswith(("//", "/\\"))
-    answer = redirect(request_next if safe else root, 303)
+    answer = redirect(own_path(request.form.get("next", "")) or root, 303)
     if chosen in THEMES:
         answer.set_cookie(
             "xtiger_theme",

@@ -67,13 +67,16 @@ OUTCOMES = (
 MAIL_STATES = ("sent", "waiting", "couldn't be sent", "not due")
 
 
-def _day(name: str) -> datetime | None:
-    """Midnight of a day of the query, in the reader's zone."""
+def _day(name: str, *, later: int = 0) -> datetime | None:
+    """Midnight of a day of the query or some days later, in the reader's zone.
+
+    None where the query has no day, or one at the end of all time.
+    """
     try:
-        day = datetime.fromisoformat(request.args.get(name, "")).date()
-    except ValueError:
+        day = datetime.fromisoformat(request.args.get(name, "")).date() + timedelta(days=later)
+        return datetime.combine(day, time(), zone()).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return datetime.combine(day, time(), zone()).astimezone(UTC)
 
 
 def _filtered(organisation_id: int | None) -> Select[Any]:
@@ -96,8 +99,8 @@ def _filtered(organisation_id: int | None) -> Select[Any]:
         statement = statement.where(LogEntry.run_id == run_id)
     if start := _day("from"):
         statement = statement.where(LogEntry.at >= start)
-    if end := _day("to"):
-        statement = statement.where(LogEntry.at < end + timedelta(days=1))
+    if end := _day("to", later=1):
+        statement = statement.where(LogEntry.at < end)
     if args.get("mail") in MAIL_STATES:
         statement = statement.where(_mailed(args["mail"]))
     text = args.get("q", "").strip()

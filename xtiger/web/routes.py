@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 from flask import Blueprint
 
+#: The greatest id a database can hold; a greater one in an address is no page of ours.
+GREATEST = 2**63 - 1
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -34,4 +37,5 @@ class Routes:
     def put_on(self, blueprint: Blueprint) -> None:
         """Adds the collected rules to a blueprint."""
         for path, method, view in self._rules:
-            blueprint.add_url_rule(path, view_func=view, methods=[method])
+            bounded = path.replace("<int:", f"<int(max={GREATEST}):")
+            blueprint.add_url_rule(bounded, view_func=view, methods=[method])

@@ -19,6 +19,9 @@ WORDS: Mapping[str, str] = {
     "Go back, load the page anew and send it again.",
     "error.400": "This address or form can't be read, so nothing was done.",
     "error.ended": "Your session has ended. Sign in to go on.",
+    # sign-in
+    "sign_in.wrong": "E-mail and password don't match. After 5 tries sign-in rests for 15 minutes.",
+    "sign_in.rests": "Too many tries. Sign in after {time}.",
     # search
     "search.nothing": "Nothing is called “{q}”. Search by record number, name, e-mail, CRM id "
     "or Xero id.",
@@ -246,13 +249,6 @@ COLUMNS: Mapping[Module, tuple[str, ...]] = {
     Module.CONTACTS: ("email", "phone", "city"),
     Module.PRODUCTS: ("name", "price"),
     Module.INVOICES: ("contact", "date", "total"),
-}
-
-#: Icons of the modules.
-MODULE_ICONS: Mapping[Module, str] = {
-    Module.CONTACTS: "people",
-    Module.PRODUCTS: "box-seam",
-    Module.INVOICES: "receipt",
 }
 
 

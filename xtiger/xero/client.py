@@ -124,7 +124,10 @@ class XeroClient(Consents):
     # accounting
 
     def save_many(self, access: Access, call: Call) -> Answer:
-        """Sends one batch. `UnknownOutcome` if it may have been stored unseen."""
+        """Sends one batch. `UnknownOutcome` if it may have been stored unseen.
+
+        While the minute's calls are used up nothing is sent: TransientError says until when.
+        """
         url = f"{self._accounting}{call.resource.value}?summarizeErrors=false&unitdp=4"
         headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
         reply = self._send(access, call.verb.value, url, headers, call.body)
@@ -283,13 +286,13 @@ class XeroClient(Consents):
         """
         if not access.access_token:
             raise no_access(401, {}, scope=None)
+        writing = body is not None
         session = self._sessions.get(access.tenant_id, access.access_token)
         headers = {"Accept": "application/json", **headers}
         if access.tenant_id:
             headers["xero-tenant-id"] = access.tenant_id
-            self._pacer.wait(access.tenant_id)
+            self._pacer.wait(access.tenant_id, writing=writing)
         seconds = CALL_SECONDS * self._factor
-        writing = body is not None
         failure: XTigerError | None = None
         with spending(seconds) as budget:
             for again in (False, True):

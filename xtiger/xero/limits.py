@@ -34,6 +34,8 @@ CALL_SECONDS = 60.0
 MOST_ANSWER_BYTES = 100_000_000
 #: Xero's fixed window, in seconds (Xero: limits page).
 MINUTE = 60.0
+#: The most seconds a write waits for its place: a lease counts on the call alone.
+_WRITE_WAITS = 1.0
 #: Seconds to wait where Xero names none, by X-Rate-Limit-Problem.
 _WAITS = {"minute": MINUTE, "appminute": MINUTE, "concurrent": 1.0, "day": 3600.0}
 _SENTENCES = {
@@ -300,7 +302,7 @@ class _Window:
 
 
 class Pacer:
-    """Holds an organisation's next call while its minute is used up, instead of wasting it.
+    """Holds or refuses an organisation's next call while its minute is used up.
 
     Xero's windows are fixed and begin unseen. One has begun at the latest when the calls left
     rose, so a minute from then is never too early.
@@ -309,18 +311,25 @@ class Pacer:
     def __init__(self, clock: Clock, time_factor: float) -> None:
         self._clock = clock
         self._minute = MINUTE * time_factor
+        self._write_waits = _WRITE_WAITS * time_factor
         self._windows: dict[str, _Window] = {}
         self._lock = threading.Lock()
 
-    def wait(self, tenant_id: str) -> None:
-        """Sleeps until the organisation's minute has passed, at most one minute."""
+    def wait(self, tenant_id: str, *, writing: bool) -> None:
+        """Sleeps until the organisation's minute has passed, at most one minute.
+
+        A write doesn't wait longer than a second: TransientError that doesn't count says when.
+        """
         with self._lock:
             window = self._windows.get(tenant_id)
             until = window.closed_until if window else None
-        if until is not None:
-            seconds = (until - self._clock.now()).total_seconds()
-            if seconds > 0:
-                self._clock.sleep(min(seconds, self._minute))
+        if until is None:
+            return
+        seconds = min((until - self._clock.now()).total_seconds(), self._minute)
+        if writing and seconds > self._write_waits:
+            raise TransientError(_SENTENCES["minute"], retry_after=seconds, counts=False)
+        if seconds > 0:
+            self._clock.sleep(seconds)
 
     def note(self, tenant_id: str, headers: Mapping[str, str], *, limited: bool) -> None:
         """Remembers what an answer said; `limited` marks a 429."""

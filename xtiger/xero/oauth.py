@@ -38,12 +38,6 @@ from xtiger.xero.limits import (
     spending,
 )
 
-#: What XTiger asks for at consent: granular scopes, the only ones that new apps may ask.
-#: A token never widens later, so payments and attachments are asked for from the start.
-DEFAULT_SCOPES = (
-    "openid profile email offline_access accounting.contacts accounting.settings"
-    " accounting.invoices accounting.payments accounting.attachments"
-)
 #: Seconds an access token lives where the answer doesn't say.
 _TOKEN_SECONDS = 1800
 _CONSENT_ENDED = "Xero ended this consent. Connect again; what is queued waits in order."
