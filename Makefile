@@ -37,10 +37,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) chromium check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 prove: $(STAMP) chromium check
-	XTIGER_PROVE=1 $(BIN)/pytest --timeout=3600
+	XTIGER_PROVE=1 $(BIN)/pytest -n 2 --dist loadfile --timeout=3600
 	$(BIN)/xtiger demo --check
 	$(BIN)/xtiger demo --check --scenario retry-in-order
 	$(BIN)/xtiger demo --check --scenario crash

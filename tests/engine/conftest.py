@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Engine
-from xtiger.store.schema import Database
+from xtiger.store.schema import Database, migrate
 
 
 @pytest.fixture
@@ -24,3 +24,14 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     """An engine on SQLite alone."""
     found: Engine = request.getfixturevalue("sqlite_engine")
     return found
+
+
+@pytest.fixture
+def engine_on_postgres(postgres_url: str, local_xero: Any) -> Iterator[Engine]:
+    """An engine on PostgreSQL alone, for what SQLite's single writer rules out."""
+    database = Database(postgres_url)
+    migrate(database)
+    engine = Engine(database, local_xero)
+    yield engine
+    engine.close()
+    database.close()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from xtiger.domain import exactjson
+from xtiger.domain.comparing import only_emptied, without_empties
 from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.mapping import (
     BuildContext,
@@ -22,7 +23,6 @@ from xtiger.domain.mapping import (
     Parent,
     TemplateFault,
     compile_template,
-    without_empties,
 )
 from xtiger.domain.records import (
     DocumentType,
@@ -770,3 +770,28 @@ def test_a_required_row_names_the_fields_to_fill_in() -> None:
         "InvoiceNumber is empty, and Xero needs it. "
         "Fill in Number, or choose another field in the mapping."
     )
+
+
+def test_an_update_empties_what_the_crm_emptied_and_nothing_that_only_xero_has() -> None:
+    payload = {
+        "ContactID": "c-1",
+        "Name": "Ana",
+        "EmailAddress": "",
+        "TaxNumber": "",
+        "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": ""}],
+        "Addresses": [{"AddressType": "POBOX", "City": "", "AddressLine1": "1 Road"}],
+    }
+    agreed = {
+        "Name": "Ana",
+        "EmailAddress": "ana@example.com",
+        "Addresses": [{"AddressType": "POBOX", "City": "Napier"}],
+    }
+    assert only_emptied(payload, agreed) == {
+        "ContactID": "c-1",
+        "Name": "Ana",
+        "EmailAddress": "",
+        "Addresses": [{"AddressType": "POBOX", "City": "", "AddressLine1": "1 Road"}],
+    }
+    assert only_emptied(payload, None)["Addresses"] == [
+        {"AddressType": "POBOX", "AddressLine1": "1 Road"}
+    ]

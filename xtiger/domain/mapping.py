@@ -27,7 +27,6 @@ from xtiger.domain.money import (
 from xtiger.domain.preflight import (
     LINE_TARGETS,
     TARGETS,
-    TYPE_FIELDS,
     Target,
     TargetKind,
     account_fault,
@@ -459,41 +458,6 @@ _BUILDERS: Mapping[Module, Callable[[_Build], Built | None]] = {
     Module.PRODUCTS: _item,
     Module.INVOICES: _invoice,
 }
-
-# -- comparing --------------------------------------------------------------------------------
-
-
-def without_empties(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What a payload says of a record, however it says that a field is empty.
-
-    A create leaves empty fields out and an update sends "" for them. Here both lose them, and
-    phones and addresses that hold nothing besides their type. Phones and addresses are put in
-    the order of their types, for the first field that isn't empty decides it in a payload.
-    """
-    kept = ((name, _kept(value)) for name, value in payload.items())
-    return {name: value for name, value in kept if value is not None}
-
-
-def _kept(value: Any) -> Any:
-    """The value without its empty parts, None for nothing."""
-    if isinstance(value, Mapping):
-        inner = without_empties(value)
-        return inner if inner.keys() - _TYPES else None
-    if isinstance(value, list):
-        members = [one for each in value if (one := _kept(each)) is not None]
-        return sorted(members, key=_type_of) or None
-    return None if empty(value) else value
-
-
-_TYPES = frozenset(TYPE_FIELDS.values())
-
-
-def _type_of(member: Any) -> str:
-    """The type of a phone or address; "" for all else, which keeps its order."""
-    if not isinstance(member, Mapping):
-        return ""
-    return next((str(member[name]) for name in _TYPES if name in member), "")
-
 
 # -- compiling --------------------------------------------------------------------------------
 

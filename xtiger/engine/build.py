@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
+from xtiger.domain.comparing import only_emptied
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.mapping import (
     BuildContext,
@@ -275,7 +276,9 @@ class Builder:
             record=record,
             built=outcome,
             verb=Verb.UPDATE if bound else Verb.CREATE,
-            data=exactjson.dumps(outcome.payload),
+            data=exactjson.dumps(
+                only_emptied(outcome.payload, bound.agreed) if bound else outcome.payload
+            ),
             template_id=template_id,
         )
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
+from xtiger.domain.comparing import without_empties
 from xtiger.domain.hints import explain
-from xtiger.domain.mapping import without_empties
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
