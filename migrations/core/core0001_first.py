@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_xtiger_outbox")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "xtiger_setting",
@@ -322,14 +323,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_index(
-        "ix_xtiger_queue_open",
-        "xtiger_queue",
-        ["organisation_id", "state", "id"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('running', 'blocked', 'failed', 'check')"),
-        postgresql_where=sa.text("state IN ('running', 'blocked', 'failed', 'check')"),
-    )
-    op.create_index(
         "ix_xtiger_queue_record", "xtiger_queue", ["module", "record_id", "id"], unique=False
     )
     op.create_index("ix_xtiger_queue_state", "xtiger_queue", ["state", "id"], unique=False)
@@ -479,12 +472,6 @@ def downgrade() -> None:
     op.drop_index("uq_xtiger_queue_slot", table_name="xtiger_queue")
     op.drop_index("ix_xtiger_queue_state", table_name="xtiger_queue")
     op.drop_index("ix_xtiger_queue_record", table_name="xtiger_queue")
-    op.drop_index(
-        "ix_xtiger_queue_open",
-        table_name="xtiger_queue",
-        sqlite_where=sa.text("state IN ('running', 'blocked', 'failed', 'check')"),
-        postgresql_where=sa.text("state IN ('running', 'blocked', 'failed', 'check')"),
-    )
     op.drop_index(
         "ix_xtiger_queue_due",
         table_name="xtiger_queue",

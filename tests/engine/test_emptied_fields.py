@@ -11,6 +11,8 @@ from tests.conftest import Engine
 from tests.engine.scenes import KAURI, all_ended, ask, crm, in_xero, items, sync, tick, work, writes
 from xtiger.crm.builtin import Contact, Invoice, Product
 
+_KINDS = ("Contacts", "Items", "Invoices")
+
 
 def phones(shown: dict[str, Any]) -> list[str]:
     numbers = [str(phone.get("PhoneNumber") or "") for phone in shown.get("Phones", ())]
@@ -28,13 +30,11 @@ def filled(engine: Engine) -> tuple[Contact, Product, Invoice]:
     tick(engine, buyer, goods, row)
     sync(engine)
     [contact], [item], [invoice] = (in_xero(engine, what) for what in _KINDS)
-    assert (contact["EmailAddress"], phones(contact)) == ("bo@old.nz", ["123"]) or phones(contact)
+    assert contact["EmailAddress"] == "bo@old.nz"
+    assert len(phones(contact)) == 1
     assert item["Description"] == "The old words"
     assert invoice["Reference"] == "PO 4711"
     return buyer, goods, row
-
-
-_KINDS = ("Contacts", "Items", "Invoices")
 
 
 def test_emptied_fields_of_contact_item_and_invoice_reach_xero(
@@ -51,7 +51,8 @@ def test_emptied_fields_of_contact_item_and_invoice_reach_xero(
     [contact], [item], [invoice] = (in_xero(engine, what) for what in _KINDS)
     assert not contact.get("EmailAddress")
     assert phones(contact) == []
-    assert not item.get("Description")
+    # Xero shows items without words of their own by their name, and so does the mapping.
+    assert item["Description"] == "Widget W-1"
     assert not invoice.get("Reference")
 
 

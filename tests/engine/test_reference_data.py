@@ -23,7 +23,7 @@ from tests.engine.scenes import (
     work,
 )
 from xtiger.engine.drain import REFERENCE_AGE
-from xtiger.store.models import ReferenceData
+from xtiger.store.models import Reference
 
 
 def lock_until(engine: Engine, day: str | None) -> None:
@@ -88,5 +88,5 @@ def test_old_reference_data_is_read_again_before_anything_is_built(engine: Engin
     clock = ShiftedClock(REFERENCE_AGE.total_seconds() + 60)
     work(engine, engine.worker("later", clock=clock))
     assert all_ended(engine)
-    read_at = min(row.read_at for row in rows_of(engine, ReferenceData))
+    read_at = min(row.read_at for row in rows_of(engine, Reference))
     assert clock.now() - read_at < timedelta(minutes=1)

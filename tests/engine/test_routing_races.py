@@ -123,7 +123,7 @@ def test_type_and_organisation_of_a_document_at_xero_cannot_change_until_it_answ
     ids = engine.connect(KAURI, THAMES)
     [document] = invoices(engine)
     ask(engine, ids[KAURI])
-    told: list[str] = []
+    told: set[str] = set()
 
     def observe(now: str) -> None:
         running = [item for item in items(engine, "Invoices") if item.state == "running"]
@@ -136,11 +136,12 @@ def test_type_and_organisation_of_a_document_at_xero_cannot_change_until_it_answ
         for change in changes:
             with pytest.raises(PermanentError) as refusal:
                 intake.set_flag(engine.services, ref_of(document), who="Ana", **change)
-            told.append(refusal.value.sentence)
+            told.add(refusal.value.sentence)
 
     scheduler.work(engine.worker("w", observe=observe), ids[KAURI])
-    sentence = "It is at Xero now; type and organisation can't change until Xero has answered."
-    assert told == [sentence] * 2
+    assert told == {
+        "It is at Xero now; type and organisation can't change until Xero has answered."
+    }
     work(engine)
     assert all_ended(engine)
     assert bindings_of(engine)[f"Invoices:{document.id}"].document_type == "Invoice"
@@ -166,7 +167,7 @@ def test_many_who_add_and_one_who_sends_never_wait_for_each_other_for_ever(
 ) -> None:
     engine = each_engine
     one = engine.connect(KAURI)[KAURI]
-    refs = [ref_of(row) for row in invoices(engine, 60)]
+    refs = [ref_of(row) for row in invoices(engine, 20)]
     intake.relay(engine.services)
     faults: list[str] = []
 
@@ -197,5 +198,5 @@ def test_many_who_add_and_one_who_sends_never_wait_for_each_other_for_ever(
     assert not any(thread.is_alive() for thread in threads)
     ask(engine, one)
     work(engine)
-    assert kept(engine)["invoices"] == 60
+    assert kept(engine)["invoices"] == 20
     assert all_ended(engine)

@@ -200,6 +200,8 @@ class OutboxRow(Base):
     """A change, captured in the CRM's own transaction."""
 
     __tablename__ = "xtiger_outbox"
+    # A row's number is never used again: a relay deletes by it what another one may have read.
+    __table_args__ = ({"sqlite_autoincrement": True},)
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     module: Mapped[str] = mapped_column(String(30))
     record_id: Mapped[str] = mapped_column(String(80))
@@ -220,14 +222,6 @@ class QueueItem(Base):
             "id",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            "ix_xtiger_queue_open",
-            "organisation_id",
-            "state",
-            "id",
-            sqlite_where=text("state IN ('running', 'blocked', 'failed', 'check')"),
-            postgresql_where=text("state IN ('running', 'blocked', 'failed', 'check')"),
         ),
         Index(
             "ix_xtiger_queue_blocked",
