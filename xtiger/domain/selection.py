@@ -101,6 +101,8 @@ def select(
         return [Decision(False, Reason.NOT_CONNECTED, "Its organisation isn't connected.")]
     if record.ref.module in DOCUMENTS:
         chosen = route(record, flag, mine)
+        if chosen is None and flag.organisation_id is not None:
+            return [Decision(False, Reason.NOT_CONNECTED, "Its organisation isn't connected.")]
         if chosen is None:
             return [
                 Decision(

@@ -22,6 +22,7 @@ from xtiger.domain.errors import (
     TransientError,
 )
 from xtiger.domain.records import DOCUMENTS
+from xtiger.engine import intake
 from xtiger.engine.services import Services
 from xtiger.ports import Access, TokenSet
 from xtiger.store import leases, logs, profiles
@@ -265,11 +266,17 @@ def _default_profiles(
 
 
 def go_live(services: Services, organisation_id: int, *, who: str) -> None:
-    """From now on Sync, Add to Queue and the schedule send."""
+    """From now on Sync, Add to Queue and the schedule send; what is selected already goes.
+
+    Raises PermanentError for an organisation that isn't in use.
+    """
     with services.database.write() as session:
         row = session.get_one(Organisation, organisation_id)
+        if not row.chosen:
+            raise PermanentError(f"{row.name} isn't connected. Connect it first.")
         row.live_since = row.live_since or services.clock.now()
         row.auto_sync = True
+    intake.add_selected(services, organisation_id=organisation_id, modules=None, who=who)
     services.dispatcher.wake(organisation_id)
 
 

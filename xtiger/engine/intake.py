@@ -197,7 +197,7 @@ def decide_many(services: Services, records: Sequence[Record]) -> dict[RecordRef
     refs = [record.ref for record in records]
     with services.database.read() as session:
         sheet = _Sheet(profiles.profiles(session), profiles.flags(session, refs))
-        where = sorted({profile.organisation_id for profile in sheet.profiles})
+        where = _everywhere(session)
         bound = {one: bindings.of_records(session, one, refs) for one in where}
     return {
         record.ref: _decisions(
@@ -221,6 +221,11 @@ def needed_entry(
             "switched on. Switch them on in What syncs."
         )
     return queue.Entry(organisation_id, parent.ref, label=parent.label, needed=True)
+
+
+def _everywhere(session: Session) -> list[int]:
+    """Every organisation there is or was: a document stays where it went, connected or not."""
+    return [row.id for row in profiles.organisations(session, chosen=None)]
 
 
 def _parents(services: Services, records: Iterable[Record]) -> dict[RecordRef, Record]:
@@ -260,7 +265,8 @@ def _take_in(
     now = services.clock.now()
     refs = [record.ref for record in records]
     rules = profiles.profiles(session)
-    where = sorted({profile.organisation_id for profile in rules})
+    where = _everywhere(session)
+    in_use = {profile.organisation_id for profile in rules}
     leases.lock(session, where)
     sheet = _Sheet(rules, profiles.flags(session, refs))
     bound = {one: bindings.of_records(session, one, [*refs, *parents]) for one in where}
@@ -271,13 +277,16 @@ def _take_in(
     for record in records:
         mine = {one: bound[one][record.ref] for one in where if record.ref in bound[one]}
         items = {one: waiting[one][record.ref] for one in where if record.ref in waiting[one]}
-        at_xero = [one for one, item in items.items() if item.state in _AT_XERO]
+        # What waits for an organisation that is disconnected goes there once it is back.
+        at_xero = [
+            one for one, item in items.items() if item.state in _AT_XERO or one not in in_use
+        ]
         decisions = _decisions(record, sheet, mine, at_xero)
         going = {one.organisation_id for one in decisions if one.selected}
         reasons[record.ref] = None if going else decisions[0].sentence
         for one, item in items.items():
             # Adding all that is selected changes nothing about what a document needs.
-            if one not in going and not (skip_agreed and item.needed):
+            if one not in going and one in in_use and not (skip_agreed and item.needed):
                 _reconsider(session, item, record, _why_not(one, decisions, sheet), entries)
         for one in sorted(each for each in going if each is not None):
             binding = bound[one].get(record.ref)

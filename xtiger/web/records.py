@@ -310,13 +310,15 @@ def record_flag(module: str, record_id: str) -> Any:
     with spoken():
         with xt().services.database.read() as session:
             before = profiles.flag_of(profiles.flags(session, [found.ref]).get(found.ref))
+            known = {row.id for row in profiles.organisations(session)} | {0, None}
+        organisation = whole(form.get("organisation"))
         intake.set_flag(
             xt().services,
             found.ref,
             who=name(),
             allow=allow,
             document_type=_kind(kind),
-            organisation_id=whole(form.get("organisation")),
+            organisation_id=organisation if organisation in known else None,
         )
         done(_flag_sentence(found, before, allow))
     return back("record", module=found.ref.module.value, record_id=found.ref.id)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from flask import g, make_response, render_template, request, url_for
+from flask import current_app, g, make_response, render_template, request, url_for
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
@@ -85,7 +85,10 @@ class Ui:
                 arguments[name] = [str(value)]
         if request.endpoint is None:
             return self.root()
-        endpoint = request.endpoint.removesuffix("_live")
+        endpoint = request.endpoint
+        # A live fragment speaks for its page; "go_live" is no fragment.
+        if endpoint.removesuffix("_live") in current_app.view_functions:
+            endpoint = endpoint.removesuffix("_live")
         # A page whose path names the organisation takes the filter there.
         place = {
             name: changes.get(name) or value for name, value in (request.view_args or {}).items()
