@@ -1,48 +1,53 @@
-"""The Accounting API's front door: authorisation, limits, idempotency, envelopes, the log."""
+"""The Accounting API's front door: authorisation, limits, idempotency, methods, the log."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import unquote
-from uuid import uuid4
 
 from flask import Blueprint, Response, current_app, request
 
 from xtiger.sandbox import identity, queries, settings
-from xtiger.sandbox.books import Books, Outcome, Resource
+from xtiger.sandbox.answers import (
+    HTML,
+    JSON,
+    Reply,
+    elements_of,
+    enveloped,
+    not_allowed,
+    not_found,
+    refusal,
+    trace,
+    validation_exception,
+    written,
+)
+from xtiger.sandbox.books import Books, Outcome, PartCall, Resource
 from xtiger.sandbox.contacts import Contacts
 from xtiger.sandbox.invoices import Invoices
 from xtiger.sandbox.items import Items
 from xtiger.sandbox.limits import Exceeded, Limits
-from xtiger.sandbox.queries import Query, QueryParse
+from xtiger.sandbox.queries import QueryParse
 from xtiger.sandbox.state import Remembered, State, Stored
-from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, dumps, flag, loads, net_instant
+from xtiger.sandbox.wire import Malformed, flag, loads
 
 RESOURCES: dict[str, Resource] = {
     one.plural.lower(): one
-    for one in (Contacts(), Items(), Invoices(), settings.Accounts(), settings.TaxRates())
+    for one in (
+        Contacts(),
+        Items(),
+        Invoices(),
+        settings.Organisations(),
+        settings.Accounts(),
+        settings.TaxRates(),
+    )
 }
-_JSON = "application/json; charset=utf-8"
-_HTML = "text/html; charset=utf-8"
+RESOURCES["organisation"] = RESOURCES["organisations"]
 #: how long the first answer to an Idempotency-Key is kept, seconds (Xero: idempotency guide)
 _MEMORY = 360.0
 _LARGEST_BODY = 3_500_000
 _READING = ("GET", "HEAD")
 
 blueprint = Blueprint("accounting", __name__)
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer before it leaves; `elements` is what the log says about a write."""
-
-    status: int
-    body: bytes = b""
-    type: str = _JSON
-    elements: list[Json] = field(default_factory=list)
 
 
 @blueprint.route("/api.xro/2.0/<resource>", methods=["GET", "PUT", "POST", "DELETE"])
@@ -62,7 +67,7 @@ def call(resource: str, key: str | None = None) -> Response:
     exceeded = request.environ.get("sandbox.exceeded") or limits.count(tenant)
     if exceeded:
         return refused_by(exceeded, limits, tenant)
-    if not _allowed(resource, who.scopes):
+    if not _allowed(resource, key, who.scopes):
         return identity.unauthorised("AuthorizationUnsuccessful")
     with state.transaction():
         reply, replayed = _answered(state, sandbox, who, tenant, resource, key)
@@ -71,7 +76,7 @@ def call(resource: str, key: str | None = None) -> Response:
         state.count_up(tenant, counter)
         state.log(
             {
-                "time": datetime.now(UTC).isoformat(),
+                "time": datetime.fromtimestamp(state.now(), UTC).isoformat(),
                 "method": request.method,
                 "resource": _plural(resource),
                 "key": key,
@@ -103,18 +108,21 @@ def refused_by(exceeded: Exceeded, limits: Limits, tenant: str) -> Response:
 
 
 def _plural(resource: str) -> str:
-    if resource.lower() in ("organisation", "organisations"):
-        return "Organisation"
     known = RESOURCES.get(resource.lower())
     return known.plural if known else resource
 
 
-def _allowed(resource: str, scopes: frozenset[str]) -> bool:
+def _allowed(resource: str, key: str | None, scopes: frozenset[str]) -> bool:
     known = RESOURCES.get(resource.lower())
-    wanted = known.scopes if known else ("accounting.settings",)
-    if any(scope in scopes for scope in wanted):
+    words = key.split("/") if key else []
+    part = known.parts.get(words[1].lower()) if known and len(words) > 1 else None
+    wanted = (part.scopes if part else None) or (known.scopes if known else None)
+    wanted = wanted or ("accounting.settings",)
+    # the broad scopes of older apps cover what their granular successors share out
+    granted = scopes.union(*(identity.BROAD[one] for one in scopes & identity.BROAD.keys()))
+    if any(scope in granted for scope in wanted):
         return True
-    return request.method in _READING and any(f"{scope}.read" in scopes for scope in wanted)
+    return request.method in _READING and any(f"{scope}.read" in granted for scope in wanted)
 
 
 def _answered(
@@ -131,20 +139,20 @@ def _answered(
         return _performed(state, who, tenant, resource, key), False
     if not 0 < len(once) <= 128:
         text = "Idempotency Key must be 1-128 characters."  # own words
-        return _refusal(10, "ValidationException", text), False
+        return refusal(10, "ValidationException", text), False
     scope = f"{who.client} {tenant}"
     url = request.environ.get("RAW_URI") or request.full_path
     seen = hashlib.sha256(f"{request.method} {url}\n".encode() + request.get_data()).hexdigest()
-    first = state.recall(scope, once, time.time())
+    first = state.recall(scope, once, state.now())
     if first and first.fingerprint == seen:
         return Reply(first.status, first.answer, first.type, first.elements), True
     if first:
         text = f"Idempotency Key: {once} is used with a different request."
-        return _refusal(10, "ValidationException", text), False
+        return refusal(10, "ValidationException", text), False
     reply = _performed(state, who, tenant, resource, key)
     life = _MEMORY * float(getattr(sandbox, "time_factor", 1.0))
     kept = Remembered(seen, reply.status, reply.type, reply.body, reply.elements)
-    state.remember(scope, once, time.time() + life, kept)
+    state.remember(scope, once, state.now() + life, kept)
     return reply, False
 
 
@@ -155,62 +163,65 @@ def _performed(
     assert organisation is not None
     four = request.args.get("unitdp") == "4"
     books = Books(state, organisation, who.client, four)
-    key = unquote(key) if key else None
-    if _plural(resource) == "Organisation":
-        if key or request.method not in _READING:
-            return Reply(404, b"", _HTML)
-        return _enveloped("Organisations", [settings.organisation(organisation)])
     known = RESOURCES.get(resource.lower())
     if known is None:
-        return Reply(404, b"", _HTML)
+        return not_found()
+    words = key.split("/") if key else []
     try:
-        if request.method in _READING:
-            return _read(books, known, key)
-        if request.method == "DELETE":
-            return _deleted(books, known, key)
-        if not known.writable or (key and request.method == "PUT"):
-            return Reply(405, b"", _HTML)
-        if request.content_length is not None and request.content_length > _LARGEST_BODY:
-            return Reply(413, b"", _HTML)
-        return _written(books, known, key)
+        if len(words) > 1 and words[1].lower() in known.parts:
+            return _part(books, known, words)
+        if (request.content_length or 0) > _LARGEST_BODY:
+            return Reply(413, b"", HTML)
+        return _whole(books, known, key)
     except Malformed as error:
-        return _refusal(14, "PostDataInvalidException", str(error))
+        return refusal(14, "PostDataInvalidException", str(error))
     except QueryParse as error:
-        return _refusal(16, "QueryParseException", str(error))
+        return refusal(16, "QueryParseException", str(error))
 
 
-def _refusal(code: int, kind: str, message: str) -> Reply:
-    return Reply(400, dumps({"ErrorNumber": code, "Type": kind, "Message": message}))
+def _part(books: Books, known: Resource, words: list[str]) -> Reply:
+    """A request below one object. Xero says 404 of an object that isn't there."""
+    owner = known.find(books, words[0])
+    if owner is None:
+        return not_found()
+    call = PartCall(
+        method=request.method,
+        key=words[2] if len(words) > 2 else None,
+        body=request.get_data(),
+        content_type=request.content_type or "",
+        arguments={name.lower(): value for name, value in request.args.items()},
+        detail="/".join(words[3:]) or None,
+    )
+    return known.parts[words[1].lower()].call(books, owner, call)
 
 
-def _enveloped(plural: str, members: list[Json], pagination: Json | None = None) -> Reply:
-    """The envelope in the key order measured on live Xero."""
-    envelope: Json = {
-        "Id": str(uuid4()),
-        "Status": "OK",
-        "ProviderName": "Local Xero",
-        "DateTimeUTC": net_instant(int(time.time() * 1000), offset=False),
-    }
-    if pagination:
-        envelope["pagination"] = pagination
-    return Reply(200, dumps(envelope | {plural: members}))
+def _whole(books: Books, known: Resource, key: str | None) -> Reply:
+    method = "GET" if request.method == "HEAD" else request.method
+    if (f"{method}/id" if key else method) not in known.methods:
+        return not_allowed()
+    stored = known.find(books, key) if key else None
+    if key and stored is None:
+        return not_found()
+    if method == "DELETE":
+        return _removed(books, known, stored)
+    if method != "GET":
+        return _written(books, known, stored)
+    if stored is not None:
+        return enveloped(books.state.now(), known.plural, [known.show_alone(books, stored)])
+    return _listed(books, known)
 
 
-def _read(books: Books, known: Resource, key: str | None) -> Reply:
-    if key:
-        stored = known.find(books, key)
-        if stored is None:
-            return Reply(404, b"", _HTML)
-        if isinstance(known, Invoices):
-            return _enveloped(known.plural, [known.show_alone(books, stored)])
-        return _enveloped(known.plural, [known.show(books, stored, detail=True)])
+def _listed(books: Books, known: Resource) -> Reply:
     since = request.headers.get("If-Modified-Since")
     query = queries.read(request.args, since, known.fields, known.kind, books.app)
+    known.narrow(books, query, {name.lower(): value for name, value in request.args.items()})
+    now = books.state.now()
     if not known.paged:
         query.page = None
     if query.page is None:
-        members = [known.show(books, one, detail=False) for one in _rows(books, known, query)]
-        return _enveloped(known.plural, members)
+        return enveloped(now, known.plural, known.members(books, query, detail=False))
+    if not known.sized:
+        query.size = queries.PAGE
     count = books.state.count(books.tenant, known.kind, query.condition, query.values)
     pagination = {
         "page": query.page,
@@ -218,110 +229,45 @@ def _read(books: Books, known: Resource, key: str | None) -> Reply:
         "pageCount": -(-count // query.size),
         "itemCount": count,
     }
-    detail = not query.brief
-    members = [known.show(books, one, detail=detail) for one in _rows(books, known, query)]
-    return _enveloped(known.plural, members, pagination)
+    members = known.members(books, query, detail=not query.brief)
+    # measured: lists of quotes come in pages without saying so
+    return enveloped(now, known.plural, members, pagination if known.sized else None)
 
 
-def _rows(books: Books, known: Resource, query: Query) -> list[Stored]:
-    paged = query.page is not None
-    return books.state.objects(
-        books.tenant,
-        known.kind,
-        query.condition,
-        query.values,
-        order=query.order,
-        limit=query.size if paged else -1,
-        offset=((query.page or 1) - 1) * query.size if paged else 0,
-    )
+def _removed(books: Books, known: Resource, stored: Stored | None) -> Reply:
+    assert stored is not None
+    with books.state.attempt() as attempt:
+        outcome = known.remove(books, stored)
+        if outcome and outcome.errors:
+            attempt.undo()
+    if outcome is None:
+        gone = Outcome(stored.id, {}, [], False)
+        return Reply(204, b"", JSON, [trace(0, gone)])
+    if outcome.errors:
+        return validation_exception(known, [outcome])
+    return written(books.state.now(), known, [outcome], together=True)
 
 
-def _deleted(books: Books, known: Resource, key: str | None) -> Reply:
-    if known.kind != "item":
-        return Reply(405, b"", _HTML)
-    stored = known.find(books, key or "")
-    if stored is None:
-        return Reply(404, b"", _HTML)
-    books.state.remove(books.tenant, known.kind, stored.id)
-    trace = {"index": 0, "id": stored.id, "ok": True, "errors": [], "created": False}
-    return Reply(204, b"", _JSON, [trace])
-
-
-def _written(books: Books, known: Resource, key: str | None) -> Reply:
+def _written(books: Books, known: Resource, stored: Stored | None) -> Reply:
     """Applies the elements in order, all or none unless `summarizeErrors=false`."""
-    elements = _elements(loads(request.get_data() or b"null"), known.plural)
-    target: str | None = None
-    if key:
-        stored = known.find(books, key)
-        if stored is None:
-            return Reply(404, b"", _HTML)
-        if len(elements) != 1:
-            raise Malformed("An address with an id takes exactly one element.")
-        target = stored.id
+    elements = elements_of(loads(request.get_data() or b"null"), known.plural)
+    if stored is not None and len(elements) != 1:
+        raise Malformed("An address with an id takes exactly one element.")
     asked = {name.lower(): value for name, value in request.args.items()}
     together = flag(asked.get("summarizeerrors")) is not False
-    create_only = request.method == "PUT"
     with books.state.attempt() as attempt:
         outcomes = [
-            known.write(books, element, create_only=create_only, target=target)
+            known.write(
+                books,
+                element,
+                create_only=request.method == "PUT",
+                target=stored.id if stored else None,
+            )
             for element in elements
         ]
         failed = together and any(outcome.errors for outcome in outcomes)
         if failed:
             attempt.undo()
     if failed:
-        return _validation_exception(known, outcomes)
-    members = []
-    for outcome in outcomes:
-        status = {"StatusAttributeString": "ERROR" if outcome.errors else "OK"}
-        found = _marked(known, outcome, outcome.id) if outcome.errors else outcome.body
-        members.append(found | status if not together or outcome.errors else found)
-    reply = _enveloped(known.plural, members)
-    reply.elements = [_trace(index, outcome) for index, outcome in enumerate(outcomes)]
-    return reply
-
-
-def _validation_exception(known: Resource, outcomes: list[Outcome]) -> Reply:
-    """HTTP 400 with every element; nothing was kept, so what would be new has no id."""
-    undone = [
-        Outcome(ZERO_ID if one.created else one.id, one.body, one.errors, False, one.trace)
-        for one in outcomes
-    ]
-    body = {
-        "ErrorNumber": 10,
-        "Type": "ValidationException",
-        "Message": "A validation exception occurred",
-        "Elements": [_marked(known, one, one.id) for one in undone],
-    }
-    elements = [_trace(index, one) | {"ok": False} for index, one in enumerate(undone)]
-    return Reply(400, dumps(body), _JSON, elements)
-
-
-def _marked(known: Resource, outcome: Outcome, identifier: str) -> Json:
-    return outcome.body | {
-        known.id_field: identifier,
-        known.error_flag: bool(outcome.errors),
-        "ValidationErrors": [{"Message": message} for message in outcome.errors],
-    }
-
-
-def _trace(index: int, outcome: Outcome) -> Json:
-    return {
-        "index": index,
-        "id": outcome.id,
-        "ok": not outcome.errors,
-        "errors": outcome.errors,
-        "created": outcome.created,
-    } | outcome.trace
-
-
-def _elements(body: object, plural: str) -> list[Json]:
-    """One bare object, a bare list, or `{"Plural": [...]}` with the key in any case."""
-    if isinstance(body, dict):
-        wrapped = next((v for name, v in body.items() if name.lower() == plural.lower()), None)
-        body = [body] if wrapped is None else wrapped
-    if isinstance(body, dict):
-        body = [body]
-    if not isinstance(body, list) or not body or not all(isinstance(one, dict) for one in body):
-        raise Malformed(f"The body must hold {plural} as a list of objects.")
-    return body
+        return validation_exception(known, outcomes)
+    return written(books.state.now(), known, outcomes, together=together)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from datetime import UTC, date, datetime, tzinfo
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from xtiger.sandbox.state import Organisation, State, Stored, fold
 from xtiger.sandbox.wire import Json
+
+if TYPE_CHECKING:
+    from xtiger.sandbox.answers import Reply
+    from xtiger.sandbox.queries import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +28,25 @@ class Outcome:
     trace: Json = field(default_factory=dict)  #: natural keys, for the log of requests
 
 
+#: Methods at a resource's own address, and (with "/id") at that of one of its objects.
+READ = frozenset({"GET", "GET/id"})
+#: PUT creates, POST creates or updates, POST at an object's address updates it.
+READ_WRITE = READ | {"PUT", "POST", "POST/id"}
+
+
 class Resource(Protocol):
     """One endpoint of the Accounting API."""
 
     plural: str  #: as in the address and the envelope
     kind: str  #: as in the state
     id_field: str
-    error_flag: str  #: the field that marks a refused element
+    error_flag: str  #: the field that marks a refused element, empty where the schema has none
     paged: bool
+    sized: bool  #: whether `pageSize` counts
     fields: dict[str, str]  #: what `where` and `order` may name -> SQL
     scopes: tuple[str, ...]  #: any one of them grants it; with `.read` only reading
-    writable: bool
+    methods: frozenset[str]
+    parts: Mapping[str, Part]  #: what lies below one object, by its lower-case word
 
     def find(self, books: Books, key: str) -> Stored | None:
         """By id, or by number or code where Xero allows it."""
@@ -40,10 +54,86 @@ class Resource(Protocol):
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
         """As it goes out; without detail as a member of an unpaged list."""
 
+    def show_alone(self, books: Books, stored: Stored) -> Json:
+        """As a GET at its own address shows it."""
+
+    def members(self, books: Books, query: Query, *, detail: bool) -> list[Json]:
+        """What a list shows, one page of it if it comes in pages."""
+
+    def narrow(self, books: Books, query: Query, asked: Mapping[str, str]) -> None:
+        """Applies the parameters that only this endpoint has; names in lower case."""
+
     def write(
         self, books: Books, element: Json, *, create_only: bool, target: str | None
     ) -> Outcome:
         """Creates or updates one element, or says why not; `target` is the id in the address."""
+
+    def remove(self, books: Books, stored: Stored) -> Outcome | None:
+        """Carries out DELETE; None answers 204, an Outcome shows the object or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartCall:
+    """A request below an object: `/CreditNotes/{id}/Allocations/{key}`."""
+
+    method: str
+    key: str | None
+    body: bytes
+    content_type: str
+    arguments: Mapping[str, str]
+    detail: str | None = None  #: what follows the key in the address
+
+
+class Part(Protocol):
+    """What lies below the objects of a resource: allocations, options, files, notes."""
+
+    plural: str  #: as in the address
+    scopes: tuple[str, ...] | None  #: None: those of the resource
+
+    def call(self, books: Books, owner: Stored, call: PartCall) -> Reply:
+        """Answers one request. Raises Malformed."""
+
+
+class Endpoint:
+    """What most endpoints have in common; each names the rest."""
+
+    kind: str
+    error_flag = "HasErrors"
+    paged = False
+    sized = False
+    scopes: tuple[str, ...] = ("accounting.settings",)
+    methods: frozenset[str] = READ
+    parts: Mapping[str, Part] = MappingProxyType({})
+
+    def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
+        raise NotImplementedError
+
+    def show_alone(self, books: Books, stored: Stored) -> Json:
+        return self.show(books, stored, detail=True)
+
+    def members(self, books: Books, query: Query, *, detail: bool) -> list[Json]:
+        paged = query.page is not None
+        rows = books.state.objects(
+            books.tenant,
+            self.kind,
+            query.condition,
+            query.values,
+            order=query.order,
+            limit=query.size if paged else -1,
+            offset=((query.page or 1) - 1) * query.size if paged else 0,
+        )
+        return [self.show(books, one, detail=detail) for one in rows]
+
+    def narrow(self, books: Books, query: Query, asked: Mapping[str, str]) -> None:
+        return None
+
+    def write(
+        self, books: Books, element: Json, *, create_only: bool, target: str | None
+    ) -> Outcome:
+        raise NotImplementedError
+
+    def remove(self, books: Books, stored: Stored) -> Outcome | None:
+        raise NotImplementedError
 
 
 class Books:
@@ -57,12 +147,21 @@ class Books:
         self.four = four  #: whether unit amounts keep 4 decimals in this call
         self._known: dict[tuple[str, str], Json | None] = {}
 
+    def at_four(self) -> Books:
+        """The same books, unit amounts with 4 decimals."""
+        if self.four:
+            return self
+        exact = Books(self.state, self.organisation, self.app, four=True)
+        exact._known = self._known
+        return exact
+
     def today(self) -> date:
         """The organisation's own day: the default of a document's date."""
         try:
-            return datetime.now(ZoneInfo(self.organisation.zone)).date()
+            zone: tzinfo = ZoneInfo(self.organisation.zone)
         except ZoneInfoNotFoundError:  # a system without time zone data
-            return datetime.now(UTC).date()
+            zone = UTC
+        return datetime.fromtimestamp(self.state.now(), zone).date()
 
     def get(self, kind: str, identifier: str) -> Stored | None:
         return self.state.get(self.tenant, kind, identifier)

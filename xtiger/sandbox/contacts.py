@@ -6,7 +6,7 @@ import re
 from uuid import uuid4
 
 from xtiger.sandbox import validation
-from xtiger.sandbox.books import Books, Outcome
+from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.state import Keys, Stored, fold
 from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, flag, identifier, net_instant, text
 
@@ -71,11 +71,11 @@ def new_contact(books: Books, name: str, contact_number: str = "") -> str:
     if contact_number:
         body["ContactNumber"] = contact_number
     found = str(uuid4())
-    books.state.save(books.tenant, "contact", found, body, keys_of(body))
+    Contacts().save(books, found, body)
     return found
 
 
-class Contacts:
+class Contacts(Endpoint):
     """PUT and POST /Contacts (Xero OpenAPI Contact)."""
 
     plural = "Contacts"
@@ -83,8 +83,9 @@ class Contacts:
     id_field = "ContactID"
     error_flag = "HasValidationErrors"
     paged = True
+    sized = True
     scopes: tuple[str, ...] = ("accounting.contacts",)
-    writable = True
+    methods = READ_WRITE
     fields = {
         "ContactID": "id",
         "Name": "name",
@@ -192,8 +193,12 @@ class Contacts:
         if errors:
             return Outcome(contact, self._shown(contact, body, None), errors, False, trace)
         contact = stored.id if stored else str(uuid4())
-        updated = books.state.save(books.tenant, "contact", contact, body, keys_of(body))
+        updated = self.save(books, contact, body)
         return Outcome(contact, self._shown(contact, body, updated), [], stored is None, trace)
+
+    def save(self, books: Books, contact: str, body: Json, *, touch: bool = True) -> int:
+        """Stores a body under what it can be found by. Returns its UpdatedDateUTC in ms."""
+        return books.state.save(books.tenant, "contact", contact, body, keys_of(body), touch=touch)
 
     def _merged(self, old: Json, element: Json, name: str) -> Json:
         body = dict(old)

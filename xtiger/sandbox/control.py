@@ -215,7 +215,7 @@ class Disturbance:
         with self._sandbox.state.transaction():
             self._sandbox.state.log(
                 {
-                    "time": datetime.now(UTC).isoformat(),
+                    "time": datetime.fromtimestamp(self._sandbox.state.now(), UTC).isoformat(),
                     "method": environ["REQUEST_METHOD"],
                     "resource": resource,
                     "key": None,
@@ -353,7 +353,7 @@ def expire_tokens() -> Response:
     """Lets every access token end now; with `{"refresh": true}` the refresh tokens too."""
     state = _sandbox().state
     with state.transaction():
-        state.expire("access", time.time())
+        state.expire("access", state.now())
         if (request.get_json(silent=True) or {}).get("refresh"):
-            state.expire("refresh", time.time())
+            state.expire("refresh", state.now())
     return _json({})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from xtiger.sandbox import arithmetic, validation
-from xtiger.sandbox.books import Books, Outcome
+from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.state import Keys, Stored, fold
 from xtiger.sandbox.wire import (
     ZERO_ID,
@@ -22,7 +22,7 @@ from xtiger.sandbox.wire import (
 _LENGTHS = {"Code": 30, "Name": 50, "Description": 4000, "PurchaseDescription": 4000}
 
 
-class Items:
+class Items(Endpoint):
     """PUT and POST /Items (Xero OpenAPI Item)."""
 
     plural = "Items"
@@ -31,7 +31,7 @@ class Items:
     error_flag = "HasErrors"
     paged = False
     scopes: tuple[str, ...] = ("accounting.settings", "accounting.invoices")
-    writable = True
+    methods = READ_WRITE | {"DELETE/id"}
     fields = {
         "ItemID": "id",
         "Code": "name",
@@ -67,6 +67,10 @@ class Items:
             "IsSold": body["IsSold"],
             "IsPurchased": body["IsPurchased"],
         }
+
+    def remove(self, books: Books, stored: Stored) -> Outcome | None:
+        books.state.remove(books.tenant, "item", stored.id)
+        return None
 
     def write(
         self, books: Books, element: Json, *, create_only: bool, target: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -26,9 +26,16 @@ class Limits:
     """Fixed windows per organisation: a minute and a day, both scaled by the time factor."""
 
     def __init__(
-        self, *, enforced: bool, day: int = 5000, minute: int = 60, time_factor: float = 1.0
+        self,
+        *,
+        enforced: bool,
+        day: int = 5000,
+        minute: int = 60,
+        time_factor: float = 1.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.enforced = enforced
+        self._clock = clock
         self._sizes = {"minute": minute, "day": day, "appminute": _APP_MINUTE}
         self._lengths = {
             "minute": 60 * time_factor,
@@ -53,7 +60,7 @@ class Limits:
 
     def count(self, tenant: str) -> Exceeded | None:
         """Counts one call, unless it is refused."""
-        now = time.monotonic()
+        now = self._clock()
         keys = [("day", tenant), ("minute", tenant), ("appminute", "")]
         with self._lock:
             for key in keys:

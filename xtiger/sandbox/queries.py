@@ -11,6 +11,9 @@ from email.utils import parsedate_to_datetime
 from xtiger.sandbox.state import fold
 from xtiger.sandbox.wire import flag, identifier
 
+#: members of a page where nobody says (Xero: requests page)
+PAGE = 100
+
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<text>"(?:[^"\\]|\\.)*")
@@ -41,7 +44,7 @@ class Query:
     values: list[object] = field(default_factory=list)
     order: str = "position"
     page: int | None = None
-    size: int = 100
+    size: int = PAGE
     brief: bool = False  #: summaryOnly
 
     def narrow(self, condition: str, *values: object) -> None:

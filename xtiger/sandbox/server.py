@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -47,17 +49,24 @@ def create_app(
     auto_consent: bool = False,
     enforce_limits: bool = False,
     day_limit: int = 5000,
+    minute_limit: int = 60,
 ) -> Flask:
     """The WSGI application. `time_factor` scales the memory of idempotency keys, the grace of
     replaced refresh tokens and the windows of limits; tokens and codes keep their life."""
     app = Flask(__name__, static_folder="static", static_url_path="/_static")
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = 26 * 1024 * 1024
     sandbox = Sandbox(
         state=state,
         client_id=client_id or state.secret("client id", 16).upper(),
         client_secret=client_secret or state.secret("client secret"),
-        limits=Limits(enforced=enforce_limits, day=day_limit, time_factor=time_factor),
+        limits=Limits(
+            enforced=enforce_limits,
+            day=day_limit,
+            minute=minute_limit,
+            time_factor=time_factor,
+            clock=state.now,
+        ),
         time_factor=time_factor,
         auto_consent=auto_consent,
     )
@@ -258,14 +267,17 @@ def start(
     auto_consent: bool = False,
     enforce_limits: bool = False,
     day_limit: int = 5000,
+    minute_limit: int = 60,
+    clock: Callable[[], float] = time.time,
     verbose: bool = False,
 ) -> Running:
     """Starts a sandbox in a thread; it listens when this returns.
 
     `port` 0 takes any free one; `state` is the path of its database, None keeps it in memory.
-    Raises OSError if the port is taken.
+    `clock` gives seconds since 1970: all that expires, dates or is counted by the minute follows
+    it. Raises OSError if the port is taken.
     """
-    store = State(state)
+    store = State(state, clock)
     app = create_app(
         store,
         client_id=client_id,
@@ -274,6 +286,7 @@ def start(
         auto_consent=auto_consent,
         enforce_limits=enforce_limits,
         day_limit=day_limit,
+        minute_limit=minute_limit,
     )
     try:
         return Running(app, port, verbose=verbose)

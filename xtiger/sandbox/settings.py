@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from xtiger.sandbox.books import Books, Outcome
-from xtiger.sandbox.state import Organisation, Stored
+from xtiger.sandbox.books import Books, Endpoint
+from xtiger.sandbox.queries import Query
+from xtiger.sandbox.state import Stored
 from xtiger.sandbox.wire import Json, identifier, net_day, net_instant
 
 
-def organisation(found: Organisation) -> Json:
-    """The single member of GET /Organisation (Xero OpenAPI Organisation)."""
-    shown = dict(found.body)
-    shown["CreatedDateUTC"] = net_instant(int(shown["CreatedDateUTC"]), offset=False)
-    for field in ("PeriodLockDate", "EndOfYearLockDate"):
-        if value := shown.pop(field, None):
-            shown[field] = net_day(value)
-    return shown
+class Organisations(Endpoint):
+    """GET /Organisation: the one that the call is about (Xero OpenAPI Organisation)."""
+
+    plural = "Organisations"
+    kind = "organisation"
+    id_field = "OrganisationID"
+    fields: dict[str, str] = {}
+    methods = frozenset({"GET"})
+
+    def find(self, books: Books, key: str) -> Stored | None:
+        return None
+
+    def members(self, books: Books, query: Query, *, detail: bool) -> list[Json]:
+        shown = dict(books.organisation.body)
+        shown["CreatedDateUTC"] = net_instant(int(shown["CreatedDateUTC"]), offset=False)
+        for field in ("PeriodLockDate", "EndOfYearLockDate"):
+            if value := shown.pop(field, None):
+                shown[field] = net_day(value)
+        return [shown]
 
 
-class Accounts:
+class Accounts(Endpoint):
     """GET /Accounts (Xero OpenAPI Account)."""
 
     plural = "Accounts"
     kind = "account"
     id_field = "AccountID"
-    error_flag = "HasErrors"
-    paged = False
-    scopes: tuple[str, ...] = ("accounting.settings",)
-    writable = False
     fields = {
         "AccountID": "id",
         "Code": "name",
@@ -46,11 +54,6 @@ class Accounts:
 
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
         return stored.body | {"UpdatedDateUTC": net_instant(stored.updated)}
-
-    def write(
-        self, books: Books, element: Json, *, create_only: bool, target: str | None
-    ) -> Outcome:
-        raise NotImplementedError
 
 
 class TaxRates(Accounts):

@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,17 @@ class Organisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """One object that a committed transaction made or changed."""
+
+    tenant: str
+    kind: str
+    id: str
+    created: bool
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """The first answer to an Idempotency-Key."""
 
@@ -115,11 +126,18 @@ class State:
 
     All of a request's reads and writes happen inside one `transaction()`, so they are one after
     another, all or nothing, and on disk (safe against the end of the process) when it returns.
+    `clock` gives seconds since 1970; everything in the sandbox that dates or expires asks it.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(
+        self, path: str | Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.now = clock
         self._lock = threading.RLock()
         self._depth = 0
+        #: told of each committed transaction that touched objects
+        self.listeners: list[Callable[[list[Touched]], None]] = []
+        self._touched: dict[tuple[str, str, str], Touched] = {}
         if path:  # it holds tokens: for its owner only
             Path(path).touch(mode=0o600)
         self._db = sqlite3.connect(
@@ -148,6 +166,7 @@ class State:
                 return
             self._db.execute("BEGIN IMMEDIATE")
             self._depth += 1
+            self._touched.clear()
             try:
                 yield
             except BaseException:
@@ -155,17 +174,29 @@ class State:
                 raise
             else:
                 self._db.execute("COMMIT")
+                touched = list(self._touched.values())
             finally:
                 self._depth -= 1
+        if touched:
+            for listener in self.listeners:
+                listener(touched)
+
+    def _touch(self, touched: Touched) -> None:
+        key = (touched.tenant, touched.kind, touched.id)
+        before = self._touched.get(key)
+        created = touched.created or bool(before and before.created)
+        self._touched[key] = Touched(*key, created, touched.body)
 
     @contextmanager
     def attempt(self) -> Iterator[Attempt]:
         """A part of a transaction that can be taken back by itself with `undo()`."""
         self._db.execute("SAVEPOINT attempt")
         attempt = Attempt()
+        touched = dict(self._touched)
         yield attempt
         if attempt.undone:
             self._db.execute("ROLLBACK TO attempt")
+            self._touched = touched
         self._db.execute("RELEASE attempt")
 
     # settings, organisations
@@ -188,7 +219,7 @@ class State:
             return value
 
     def _found(self) -> None:
-        now = int(time.time() * 1000)
+        now = int(self.now() * 1000)
         for country in charts.COUNTRIES:
             tenant = str(uuid4())
             body = charts.organisation_body(country) | {
@@ -257,7 +288,8 @@ class State:
         self, tenant: str, kind: str, identifier: str, body: Json, keys: Keys, *, touch: bool = True
     ) -> int:
         """Inserts or replaces one object; `touch` False leaves its UpdatedDateUTC. Returns it."""
-        now = int(time.time() * 1000)
+        now = int(self.now() * 1000)
+        created = self.count(tenant, kind, "id = ?", (identifier,)) == 0
         row = self._db.execute(
             "INSERT INTO objects (tenant, kind, id, name, number, type, status, contact,"  # noqa: S608
             " date, app,"
@@ -265,7 +297,8 @@ class State:
             " ON CONFLICT (tenant, kind, id) DO UPDATE SET name = excluded.name,"
             " number = excluded.number, type = excluded.type, status = excluded.status,"
             " contact = excluded.contact, date = excluded.date, body = excluded.body,"
-            f" updated = {'excluded' if touch else 'objects'}.updated RETURNING updated",
+            f" updated = {'excluded' if touch else 'objects'}.updated"
+            " RETURNING updated",
             (
                 tenant,
                 kind,
@@ -281,6 +314,8 @@ class State:
                 dumps(body).decode(),
             ),
         ).fetchone()
+        if touch:
+            self._touch(Touched(tenant, kind, identifier, created, body))
         return int(row[0])
 
     def remove(self, tenant: str, kind: str, identifier: str) -> None:
@@ -358,7 +393,7 @@ class State:
     # idempotency and the log of requests
 
     def remember(self, scope: str, key: str, expires: float, first: Remembered) -> None:
-        self._db.execute("DELETE FROM replays WHERE expires <= ?", (time.time(),))
+        self._db.execute("DELETE FROM replays WHERE expires <= ?", (self.now(),))
         self._db.execute(
             "INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
