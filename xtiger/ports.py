@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -73,11 +73,34 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Minute:
+    """Xero's fixed window of calls for one organisation, as far as it is known.
+
+    `began` is UTC and never later than the true beginning plus the time of one call; `left` are
+    the calls left in it. A worker that takes an organisation over goes on with it.
+    """
+
+    began: datetime
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """What a call to one organisation needs."""
+    """What a call to one organisation needs; `minute` is what another worker last knew of it."""
 
     access_token: str = field(repr=False)
     tenant_id: str
+    minute: Minute | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What calls to one organisation took: their number and bytes, bodies and headers."""
+
+    tenant_id: str
+    calls: int
+    bytes_out: int
+    bytes_in: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +125,42 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    #: Calls left today and this minute, None where Xero didn't say.
+    #: Calls left today, None where Xero didn't say.
     day_left: int | None = None
-    minute_left: int | None = None
+    minute: Minute | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The object below which a call writes: a credit note's allocations, an invoice's files."""
+
+    resource: Resource
+    xero_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One write, exactly as it goes out and as the journal keeps it."""
+    """One write, exactly as it goes out and as the journal keeps it.
+
+    `xero_id` addresses one object (every DELETE, and updates of resources that are written
+    alone). `owner` is the object below which it goes. An attachment's body is the file itself,
+    `xero_id` its name and `content_type` its kind.
+    """
 
     resource: Resource
     verb: Verb
     body: bytes = field(repr=False)
     idempotency_key: str
     count: int
+    xero_id: str | None = None
+    owner: Owner | None = None
+    content_type: str = "application/json"
 
 
 class XeroPort(Protocol):
     """Xero. Every method raises only the four errors of `domain.errors`."""
+
+    # consent
 
     def authorise_url(
         self, *, client_id: str, redirect_uri: str, scopes: str, state: str, verifier: str
@@ -134,27 +175,56 @@ class XeroPort(Protocol):
     def refresh(self, *, client_id: str, secret: str, refresh_token: str) -> TokenSet:
         """Rotates the tokens. `AuthorisationError` on invalid_grant: reconnect needed."""
 
+    def client_credentials(self, *, client_id: str, secret: str, scopes: str) -> TokenSet:
+        """Tokens of a custom connection (one organisation, no consent page, no refresh token)."""
+
+    def revoke(self, *, client_id: str, secret: str, refresh_token: str) -> None:
+        """Ends a consent with all of its tokens and connections; one already ended is fine."""
+
     def tenants(self, access_token: str) -> Sequence[Tenant]:
         """The organisations of the consent."""
 
     def disconnect(self, *, access_token: str, connection_id: str) -> None:
         """Takes one organisation out of the consent."""
 
+    # writing
+
     def save_many(self, access: Access, call: Call) -> Answer:
-        """Sends one batch. `UnknownOutcome` if it may have been stored unseen."""
+        """Sends one batch, or one object, part or file. `UnknownOutcome` if it may be stored."""
+
+    # reading
 
     def read(self, access: Access, path: str) -> Sequence[Mapping[str, Any]]:
-        """All of a small collection: Organisation, Accounts, TaxRates."""
+        """All of a small collection: Organisation, Accounts, TaxRates, an object's history."""
 
     def find(
         self, access: Access, resource: Resource, keys: Sequence[str]
     ) -> Sequence[Mapping[str, Any]]:
         """The objects that have these natural keys, in as few calls as the URL allows."""
 
-    def changed_since(
-        self, access: Access, resource: Resource, since: datetime
+    def get_many(
+        self, access: Access, resource: Resource, xero_ids: Sequence[str]
     ) -> Sequence[Mapping[str, Any]]:
-        """The objects this app made or changed since a moment (UTC)."""
+        """The objects of these ids, in as few calls as the URL allows; unknown ones are absent."""
+
+    def changes(
+        self,
+        access: Access,
+        resource: Resource,
+        *,
+        since: datetime | None = None,
+        mine: bool = False,
+    ) -> Iterator[Mapping[str, Any]]:
+        """The objects changed since a moment (UTC, whole seconds), all without one; streamed.
+
+        Memory holds one page. None is missed while Xero goes on changing; one may come twice.
+        `mine`: only what this app made, where Xero can tell (invoices).
+        """
+
+    # what it cost
+
+    def usage(self) -> Sequence[Usage]:
+        """What calls took since the last time this was asked, one for each organisation."""
 
 
 @dataclass(frozen=True, slots=True)

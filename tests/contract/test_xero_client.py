@@ -11,23 +11,31 @@ import logging
 import re
 import socket
 import ssl
-import struct
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
 import requests
 
+from tests.contract.played import (
+    Act,
+    StillClock,
+    answers,
+    hangs_up,
+    playing,
+    resets,
+    trickles,
+)
 from xtiger.domain import exactjson
 from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.errors import (
@@ -50,8 +58,8 @@ from xtiger.domain.resources import RESOURCE_OF, Resource, Verb
 from xtiger.engine.connect import SCOPES
 from xtiger.ports import Access, Answer, Call, Clock, TokenSet, XeroPort
 from xtiger.sandbox import Running, start
-from xtiger.xero.client import XeroClient, read_element
-from xtiger.xero.limits import Pacer
+from xtiger.xero.answers import read_element
+from xtiger.xero.client import XeroClient
 
 REDIRECT = "http://localhost:5999/xero/callback"
 VERIFIER = "verifier-" + "v" * 50
@@ -69,19 +77,6 @@ NOT_USED = (
     "try again later",
     "unknown error",
 )
-
-
-class StillClock:
-    """The machine's time; sleeping is only noted, and time moves on by it."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=sum(self.slept))
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -198,111 +193,6 @@ def refuses(kind: type[XTigerError], *secrets: str) -> Iterator[list[Any]]:
     assert found.value.__context__ is None or isinstance(found.value.__context__, XTigerError)
     own_words = re.sub("“[^”]*”", "", found.value.sentence).lower()
     assert not [word for word in NOT_USED if word in own_words]
-
-
-# a server that does with each request what a test wants
-
-Act = Callable[[socket.socket], None]
-
-
-class Played:
-    """Takes connections on loopback; each request gets the next act, the last one for ever."""
-
-    def __init__(self, *acts: Act, context: ssl.SSLContext | None = None) -> None:
-        self.acts = list(acts)
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self._context = context
-        self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        port = self._listener.getsockname()[1]
-        self.url = f"http{'s' if context else ''}://localhost:{port}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while not self._over.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            if self._context:
-                connection = self._context.wrap_socket(connection, server_side=True)
-            connection.settimeout(20)
-            with connection, connection.makefile("rb") as stream:
-                while request := self._read(stream):
-                    self.requests.append(request)
-                    act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-                    act(connection)
-        except OSError:
-            return
-
-    @staticmethod
-    def _read(stream: BinaryIO) -> bytes:
-        head, length = b"", 0
-        while line := stream.readline():
-            head += line
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-            if line == b"\r\n":
-                return head + stream.read(length)
-        return b""
-
-    def stop(self) -> None:
-        self._over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves accept() waiting
-        self._listener.close()
-
-
-@contextmanager
-def playing(*acts: Act, context: ssl.SSLContext | None = None) -> Iterator[Played]:
-    server = Played(*acts, context=context)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def answers(status: int, body: bytes | str | object = b"", **headers: str) -> Act:
-    if not isinstance(body, bytes | str):
-        body = json.dumps(body)
-    data = body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(data)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return sends("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
-
-
-def sends(data: bytes) -> Act:
-    return lambda connection: connection.sendall(data)
-
-
-def hangs_up(after: bytes = b"") -> Act:
-    def act(connection: socket.socket) -> None:
-        connection.sendall(after)
-        raise ConnectionAbortedError
-
-    return act
-
-
-def resets(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    raise ConnectionAbortedError
-
-
-def trickles(head: bytes, *, step: float = 0.05) -> Act:
-    """Never lets a read time out: a byte each moment, for ever."""
-
-    def act(connection: socket.socket) -> None:
-        connection.sendall(head)
-        for _ in range(400):
-            time.sleep(step)
-            connection.sendall(b"x")
-
-    return act
 
 
 HERE = Access(TOKEN, REAL_ID)
@@ -508,7 +398,11 @@ def test_no_token_or_secret_reaches_the_logs_even_at_debug(
             refresh_token=tokens.refresh_token,
         )
         client.tenants(tokens.access_token)
-    for secret in (tokens.access_token, tokens.refresh_token, xero.client_secret, VERIFIER):
+        app = {"client_id": xero.client_id, "secret": xero.client_secret}
+        own = client.client_credentials(**app, scopes="accounting.settings").access_token
+        client.revoke(**app, refresh_token=tokens.refresh_token)
+    secrets = (tokens.access_token, tokens.refresh_token, own, xero.client_secret, VERIFIER)
+    for secret in secrets:
         assert secret not in caplog.text
 
 
@@ -561,7 +455,7 @@ def test_a_batch_is_created_and_answered_in_order(client: XeroClient, access: Ac
     assert answer.status == 200
     assert json.loads(answer.body)["Contacts"][0]["Name"] == wanted[0]["Name"]
     assert answer.day_left is not None
-    assert answer.minute_left is not None
+    assert answer.minute is not None
 
 
 def test_money_keeps_its_digits_both_ways(client: XeroClient, access: Access) -> None:
@@ -725,49 +619,46 @@ def test_many_keys_go_in_few_calls_whose_addresses_fit() -> None:
     assert len(server.requests) == 1
 
 
-def test_every_page_is_read() -> None:
-    def page(number: int, ids: range) -> Act:
-        rows = [{"InvoiceID": f"i{one}", "InvoiceNumber": "N"} for one in ids]
-        pagination = {"page": number, "pageSize": 1000, "pageCount": 2, "itemCount": 1002}
-        return answers(200, {"pagination": pagination, "Invoices": rows})
+@pytest.mark.parametrize("resource", [Resource.INVOICES, Resource.CONTACTS])
+def test_many_ids_go_in_few_calls_whose_addresses_fit(resource: Resource) -> None:
+    ids = [str(uuid4()) for _ in range(100)]
+    name = f"{resource.value[:-1]}ID"
+    every = {"pagination": {"pageCount": 1}, resource.value: [{name: one} for one in ids]}
+    with playing(answers(200, every)) as server:
+        found = client_for(server.url, StillClock()).get_many(HERE, resource, ids)
+    assert [one[name] for one in found] == ids
+    addresses = [request.split(b" ")[1].decode() for request in server.requests]
+    assert len(addresses) <= 3
+    assert all(len(server.url + address) <= 1900 for address in addresses)
+    asked = [parse_qs(urlsplit(one).query)["IDs"][0].split(",") for one in addresses]
+    assert [one for some in asked for one in some] == ids
 
-    with playing(page(1, range(1000)), page(2, range(999, 1002))) as server:
+
+def test_two_of_a_short_list_cost_one_call_and_one_its_own() -> None:
+    rows = [{"AccountID": "a"}, {"AccountID": "b"}, {"AccountID": "c"}]
+    with playing(answers(200, {"Accounts": rows})) as server:
         client = client_for(server.url, StillClock())
-        found = client.changed_since(HERE, Resource.INVOICES, datetime(2026, 11, 1, tzinfo=UTC))
-    assert len(found) == 1002
-    assert [b"page=2" in request for request in server.requests] == [False, True]
+        assert len(client.get_many(HERE, Resource.ACCOUNTS, ["b", "a"])) == 2
+        client.get_many(HERE, Resource.ACCOUNTS, ["a"])
+    paths = [request.split(b" ")[1].decode() for request in server.requests]
+    assert paths == ["/api.xro/2.0/Accounts", "/api.xro/2.0/Accounts/a"]
 
 
-def test_pages_without_a_count_are_read_until_nothing_new_comes() -> None:
-    first = answers(200, {"Contacts": [{"ContactID": "a"}]})
-    second = answers(200, {"Contacts": [{"ContactID": "b"}]})
-    with playing(first, second) as server:
+def test_a_list_that_ignores_page_numbers_ends() -> None:
+    rows = [{"InvoiceID": str(one), "InvoiceNumber": "N"} for one in range(100)]
+    with playing(answers(200, {"Invoices": rows})) as server:
+        found = client_for(server.url, StillClock()).find(HERE, Resource.INVOICES, ["N"])
+    assert len(found) == 100
+    assert len(server.requests) == 2
+
+
+def test_what_is_not_there_is_absent_and_what_is_broken_is_an_error() -> None:
+    with playing(answers(404, "<html>")) as server:
         client = client_for(server.url, StillClock())
-        found = client.changed_since(HERE, Resource.CONTACTS, datetime(2026, 11, 1, tzinfo=UTC))
-    assert [one["ContactID"] for one in found] == ["a", "b"]
-    assert len(server.requests) == 3
-
-
-def test_only_what_changed_since_a_moment_comes(client: XeroClient, access: Access) -> None:
-    whose = contact_id(client, access)
-    one = invoice(whose, Type="ACCPAY")
-    known = client.save_many(access, call(Resource.INVOICES, [one])).elements[0].xero_id
-    now = datetime.now(UTC)
-    found = client.changed_since(access, Resource.INVOICES, now - timedelta(minutes=1))
-    assert known in {one["InvoiceID"] for one in found}
-    assert all("LineItems" in one for one in found)
-    later = now + timedelta(minutes=1)
-    assert not client.changed_since(access, Resource.INVOICES, later)
-    assert not client.changed_since(access, Resource.ITEMS, later)
-
-
-def test_the_moment_goes_out_in_utc_and_for_invoices_with_our_app_only() -> None:
-    with playing(answers(200, {"Invoices": []})) as server:
-        client = client_for(server.url, StillClock())
-        moment = datetime.fromisoformat("2026-11-21T14:03:04.9+13:00")
-        client.changed_since(HERE, Resource.INVOICES, moment)
-    assert b"If-Modified-Since: 2026-11-21T01:03:04\r\n" in server.requests[0]
-    assert b"createdByMyApp=true" in server.requests[0]
+        assert not client.get_many(HERE, Resource.ITEMS, ["a", "b"])
+        assert not client.find(HERE, Resource.PURCHASE_ORDERS, ["PO-1"])
+    with playing(answers(500)) as server, refuses(TransientError):
+        client_for(server.url, StillClock()).get_many(HERE, Resource.ITEMS, ["a", "b"])
 
 
 # what goes over the wire
@@ -782,7 +673,7 @@ def test_a_write_goes_out_exactly_as_it_is_with_the_headers_xero_needs() -> None
         client.save_many(HERE, sent)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
-    assert lines[0] == "PUT /api.xro/2.0/Contacts?summarizeErrors=false&unitdp=4 HTTP/1.1"
+    assert lines[0] == "PUT /api.xro/2.0/Contacts?summarizeErrors=false HTTP/1.1"
     headers = dict(line.lower().split(": ", 1) for line in lines[1:])
     assert headers["authorization"] == f"bearer {TOKEN}"
     assert headers["xero-tenant-id"] == REAL_ID
@@ -1197,7 +1088,7 @@ def test_tokens_are_not_waited_for_longer_than_a_call_may_take() -> None:
 def test_an_answer_that_unpacks_to_far_too_much_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("xtiger.xero.limits.MOST_ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr("xtiger.xero.transport.MOST_ANSWER_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     with playing(answers(200, bomb, Content_Encoding="gzip")) as server, refuses(UnknownOutcome):
         save(server.url)
@@ -1366,73 +1257,3 @@ def test_an_emptied_reference_is_empty_in_xero(
     bound = replace(context, xero_id=created["InvoiceID"])
     emptied = crm_record(Module.INVOICES, full | {"reference": None}, line)
     assert not rebuilt(client, access, number, emptied, bound).get("Reference")
-
-
-# pacing
-
-
-def test_a_write_after_the_last_of_a_minute_is_not_sent_and_says_when(clock: StillClock) -> None:
-    stored = {"Contacts": [{"ContactID": REAL_ID}]}
-    used_up = answers(200, stored, X_MinLimit_Remaining="0", X_DayLimit_Remaining="77")
-    fresh = answers(200, stored, X_MinLimit_Remaining="59")
-    with playing(used_up, fresh, fresh) as server:
-        client = client_for(server.url, clock)
-        one = call(Resource.CONTACTS, [{}])
-        first = client.save_many(HERE, one)
-        assert (first.day_left, first.minute_left) == (77, 0)
-        client.save_many(Access(TOKEN, "another"), one)
-        assert not clock.slept
-        with refuses(TransientError) as caught:
-            client.save_many(HERE, one)
-        assert caught[0].sentence == (
-            "Xero takes no more than 60 calls a minute for this organisation;"
-            " XTiger goes on as soon as it may."
-        )
-        assert not caught[0].counts
-        assert 55 < caught[0].retry_after <= 60
-        assert not clock.slept
-        assert len(server.requests) == 2
-        clock.sleep(caught[0].retry_after)
-        answer = client.save_many(HERE, one)
-        assert (answer.day_left, answer.minute_left) == (None, 59)
-        client.save_many(HERE, one)
-    assert len(clock.slept) == 1
-
-
-def test_a_write_waits_a_second_at_most(clock: StillClock) -> None:
-    used_up = answers(200, {"Contacts": [{"ContactID": REAL_ID}]}, X_MinLimit_Remaining="0")
-    with playing(used_up) as server:
-        client = client_for(server.url, clock)
-        client.save_many(HERE, call(Resource.CONTACTS, [{}]))
-        clock.sleep(59.5)
-        client.save_many(HERE, call(Resource.CONTACTS, [{}]))
-        assert len(server.requests) == 2
-    assert 0 < clock.slept[-1] <= 0.5
-
-
-def test_a_read_after_the_last_of_a_minute_waits_for_the_next(clock: StillClock) -> None:
-    used_up = answers(200, {"Accounts": []}, X_MinLimit_Remaining="0")
-    fresh = answers(200, {"Accounts": []}, X_MinLimit_Remaining="59")
-    with playing(used_up, fresh) as server:
-        client = client_for(server.url, clock)
-        for _ in range(3):
-            client.read(HERE, "Accounts")
-    assert len(clock.slept) == 1
-    assert 55 < clock.slept[0] <= 60
-
-
-def test_the_wait_ends_a_minute_after_the_calls_left_last_rose() -> None:
-    clock = StillClock()
-    pacer = Pacer(clock, 0.5)
-    for left, pause in (("3", 10), ("59", 20), ("1", 4), ("0", 0)):
-        pacer.note("t", {"X-MinLimit-Remaining": left}, limited=False)
-        clock.slept.append(pause)
-    clock.slept.append(0)
-    pacer.wait("t", writing=False)
-    assert 5.9 < clock.slept[-1] <= 6
-    pacer.note("t", {"X-MinLimit-Remaining": "0", "Retry-After": "4"}, limited=True)
-    pacer.wait("t", writing=False)
-    assert 3.9 < clock.slept[-1] <= 4
-    before = len(clock.slept)
-    pacer.wait("t", writing=False)
-    assert len(clock.slept) == before

@@ -237,6 +237,10 @@ CAUSES: Mapping[str, _Cause] = {
         "It needs {parent}, which isn't in Xero yet.", "Send that first.", "parent"
     ),
     "key-reused": _one("Xero saw the same key on another call.", "Retry: it gets a new key."),
+    "call-refused": _one(
+        ("{said} Nothing of it was stored.", "Xero refused the whole call."),
+        "The log entry shows the call and Xero's answer; Retry sends it again.",
+    ),
 }
 
 #: Xero's texts and the cause each names; {…} stands for what varies. The first is said first.
@@ -328,6 +332,8 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ("Account could not be found", "payment-account"),
     ("The {field} must not exceed {longest} characters", "too-long"),
     ("Idempotency Key: {key} is used with a different request", "key-reused"),
+    # our own words about a call that was refused as a whole, not Xero's about one record
+    ("{said} Nothing of it was stored", "call-refused"),
 )
 
 #: A cause on the left already says what the one on the right would add.

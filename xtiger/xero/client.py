@@ -1,72 +1,58 @@
-"""Xero's Accounting API behind XeroPort: calls, look-ups, and what each answer means."""
+"""Xero's Accounting API behind XeroPort: one call at a time, and everything read with several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
-from uuid import UUID
 
 from requests import ConnectionError as Disconnected
+from requests_oauthlib import OAuth2Session
 
-from xtiger.domain.errors import (
-    PermanentError,
-    TransientError,
-    UnknownOutcome,
-    XTigerError,
-)
-from xtiger.domain.resources import CATALOGUE, Resource
-from xtiger.ports import Access, Answer, Call, Clock, Element, Tenant
-from xtiger.xero.limits import (
-    ASKS_FIRST,
+from xtiger.domain.errors import PermanentError
+from xtiger.domain.resources import CATALOGUE, Resource, Verb
+from xtiger.ports import Access, Answer, Call, Clock, Minute, Tenant, Usage
+from xtiger.xero import endpoints
+from xtiger.xero.answers import Reading
+from xtiger.xero.changes import Row, changed, is_last
+from xtiger.xero.limits import Pacer, Tally, Turn, remaining
+from xtiger.xero.oauth import BearerSessions, Consents, checked_url, no_access
+from xtiger.xero.transport import (
     CALL_FAILURES,
     CALL_SECONDS,
     CONNECT_SECONDS,
-    TRIES_AGAIN,
-    Pacer,
+    Budget,
     Reply,
     broken,
-    limited,
     received,
-    remaining,
     spending,
 )
-from xtiger.xero.oauth import BearerSessions, Consents, checked_url, moved, no_access
 
 LOGIN_URL = "https://login.xero.com"
 IDENTITY_URL = "https://identity.xero.com"
 API_URL = "https://api.xero.com"
-#: The longest address that is sent: about 50 GUIDs fit (XeroAPI/Xero-OpenAPI issue 534).
-_MOST_ADDRESS = 1900
-#: Characters of an address kept free for the resource, paging and other switches.
-_SWITCHES = 100
-_PAGE_SIZE = 1000
-#: Xero pages these; another resource ignores `page` and gives everything at once.
-_PAGED = frozenset({Resource.CONTACTS, Resource.INVOICES})
-#: What the whole API but contacts and documents needs.
-_SETTINGS_SCOPE = "accounting.settings"
-#: The most of Xero's own words that goes into a sentence, in characters.
-_MOST_WORDS = 500
-#: Refusals that come without words, by status.
-_SILENT = {
-    404: "Xero has nothing at the address that XTiger called.",
-    405: "Xero doesn't offer what XTiger called for.",
-    412: "Xero refused the call because a condition of it doesn't hold.",
-    413: "The call is larger than Xero takes.",
-    501: "Xero doesn't offer what XTiger called for.",
-}
-#: Archived contacts are hidden unless asked for.
-_ARCHIVED = "includeArchived=true&"
-#: How deep an element is searched for messages; Xero's own objects nest three deep.
-_DEEPEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request as it goes out; `session` bears the token."""
+
+    session: OAuth2Session
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    writing: bool
 
 
 class XeroClient(Consents):
     """Implements XeroPort over HTTP; safe to use from several threads.
 
     Consent and tokens come from Consents. `time_factor` scales every time-out and waiting time;
-    the clock serves dates and pauses.
+    the clock serves dates and pauses. `secret_in_body`: the app's secret goes in the body of
+    token calls instead of the Authorization header.
     Raises ValueError at construction where an address would carry tokens in the clear.
     """
 
@@ -78,29 +64,39 @@ class XeroClient(Consents):
         api_url: str = API_URL,
         clock: Clock,
         time_factor: float = 1.0,
+        secret_in_body: bool = False,
     ) -> None:
         self._api_url = checked_url("Xero's API address", api_url)
         self._accounting = f"{self._api_url}/api.xro/2.0/"
         self._host = urlsplit(self._api_url).hostname or ""
+        self._reading = Reading(self._host, time_factor)
         self._pacer = Pacer(clock, time_factor)
+        self._tally = Tally()
         self._sessions = BearerSessions()
         super().__init__(
             login_url=checked_url("Xero's login address", login_url),
             identity_url=checked_url("Xero's identity address", identity_url),
             clock=clock,
             time_factor=time_factor,
+            secret_in_body=secret_in_body,
         )
 
     def close(self) -> None:
         """Closes the kept connections; a later call opens new ones."""
         self._sessions.close()
 
+    def usage(self) -> Sequence[Usage]:
+        """What calls took since the last time this was asked, one for each organisation."""
+        return self._tally.take()
+
+    # organisations
+
     def tenants(self, access_token: str) -> Sequence[Tenant]:
         """The organisations of the consent; practices and the like are left out."""
         access = Access(access_token=access_token, tenant_id="")
-        listed = self._get(access, f"{self._api_url}/connections", scope=None).json()
+        listed = self._get(access, f"{self._api_url}/connections").json()
         if not isinstance(listed, list):
-            raise self._unreadable()
+            raise self._reading.unreadable()
         return [
             Tenant(
                 connection_id=str(one["id"]),
@@ -118,137 +114,194 @@ class XeroClient(Consents):
     def disconnect(self, *, access_token: str, connection_id: str) -> None:
         """Takes one organisation out of the consent; one already gone is fine."""
         access = Access(access_token=access_token, tenant_id="")
-        url = f"{self._api_url}/connections/{quote(connection_id, safe='')}"
-        self._get(access, url, scope=None, method="DELETE", gone_is_fine=True)
+        url = f"{self._api_url}/connections/{endpoints.quoted(connection_id)}"
+        self._get(access, url, method="DELETE", gone_is_fine=True)
 
-    # accounting
+    # writing
 
     def save_many(self, access: Access, call: Call) -> Answer:
-        """Sends one batch. `UnknownOutcome` if it may have been stored unseen.
+        """Sends one batch, or one object, part or file. `UnknownOutcome` if it may be stored.
 
         While the minute's calls are used up nothing is sent: TransientError says until when.
         """
-        url = f"{self._accounting}{call.resource.value}?summarizeErrors=false&unitdp=4"
-        headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
-        reply = self._send(access, call.verb.value, url, headers, call.body)
-        if reply.status == 400:
-            elements = self._all_refused(reply, call)
-        elif 200 <= reply.status < 300:
-            elements = self._elements(reply, call)
-        else:
-            raise self._refusal(reply, scope=CATALOGUE[call.resource].scope, writing=True)
+        url = f"{self._accounting}{endpoints.of_call(call)}"
+        deleting = call.verb is Verb.DELETE
+        headers = {} if deleting else {"Content-Type": call.content_type}
+        if not deleting:
+            headers["Idempotency-Key"] = call.idempotency_key
+        body = None if deleting else call.body
+        reply, minute = self._send(access, call.verb.value, url, headers, body, writing=True)
+        elements = self._reading.written(reply, call)
+        if elements is None:
+            scopes = endpoints.scopes_of(call)
+            raise self._reading.refusal(reply, self._clock.now(), scopes=scopes, writing=True)
         return Answer(
             elements=elements,
             status=reply.status,
             headers={k: v for k, v in reply.headers.items() if k.lower() != "set-cookie"},
             body=reply.body,
             day_left=remaining(reply.headers, "X-DayLimit-Remaining"),
-            minute_left=remaining(reply.headers, "X-MinLimit-Remaining"),
+            minute=minute,
         )
 
+    # reading
+
     def read(self, access: Access, path: str) -> Sequence[Mapping[str, Any]]:
-        """All of a small collection: Organisation, Accounts, TaxRates."""
+        """All of a small collection: Organisation, Accounts, TaxRates, an object's history.
+
+        The list is looked for under the name the path ends with, then under its first.
+        """
         path = path.lstrip("/")
-        rows, _ = self._rows(access, path, path.partition("?")[0].partition("/")[0])
-        return rows
+        names = path.partition("?")[0].split("/")
+        last = Resource.HISTORY.value if names[-1] == "History" else names[-1]
+        return self._rows(access, path, last, names[0])[0]
 
     def find(
         self, access: Access, resource: Resource, keys: Sequence[str]
     ) -> Sequence[Mapping[str, Any]]:
         """The objects that have these natural keys, in as few calls as the URL allows.
 
-        Xero compares without regard to case; here a key must be equal exactly.
+        Xero compares without regard to case; here a key must be equal exactly. A tracking option
+        comes with the id of its category.
         """
+        info = CATALOGUE[resource]
         wanted = {key: None for key in keys if key}
-        key_field = CATALOGUE[resource].key_field
+        if not info.key_field or resource in endpoints.PARTS:
+            raise PermanentError(f"Xero keeps no key by which {resource.value} could be found.")
+        if not wanted:
+            return []
+        if resource is Resource.TRACKING_OPTIONS:
+            return [row for row in self._options(access) if row.get("Name") in wanted]
         found: list[Mapping[str, Any]] = []
-        lists, alone = self._lookups(resource, key_field, list(wanted))
-        for query in lists:
+        queries, alone = endpoints.lookups(resource, list(wanted), self._room())
+        for query in queries:
             found += self._list(access, resource, query)
         for key in alone:
-            path = f"{resource.value}/{quote(key, safe='')}?unitdp=4"
-            found += self._rows(access, path, resource.value, gone_is_fine=True)[0]
-        id_field = CATALOGUE[resource].id_field
-        exact = {str(one.get(id_field)): one for one in found if one.get(key_field) in wanted}
+            found += self._object(access, resource, key)
+        exact = {
+            str(one.get(info.id_field)): one for one in found if one.get(info.key_field) in wanted
+        }
         return list(exact.values())
 
-    def changed_since(
-        self, access: Access, resource: Resource, since: datetime
+    def get_many(
+        self, access: Access, resource: Resource, xero_ids: Sequence[str]
     ) -> Sequence[Mapping[str, Any]]:
-        """The objects changed since a moment (UTC, whole seconds); invoices: made by this app."""
-        moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        query = {Resource.INVOICES: "createdByMyApp=true&", Resource.CONTACTS: _ARCHIVED}
-        headers = {"If-Modified-Since": moment}
-        return self._list(access, resource, query.get(resource, ""), headers)
+        """The objects of these ids, in as few calls as the URL allows; unknown ones are absent.
 
-    def _lookups(
-        self, resource: Resource, key_field: str, keys: list[str]
-    ) -> tuple[list[str], list[str]]:
-        """Queries that find the keys, and the keys that can only be asked for by address.
-
-        A `where` has no way to escape a quote (XeroAPI/Xero-Java issue 347), and a list of
-        invoice numbers none for a comma.
+        Invoices and contacts come by a list of ids, short collections whole, others one a call.
         """
-        alone = [key for key in keys if '"' in key or "\\" in key]
-        keys = [key for key in keys if key not in alone]
-        room = _MOST_ADDRESS - len(self._accounting) - _SWITCHES
-        queries: list[str] = []
-        if resource is Resource.INVOICES:
-            plain = [quote(key, safe="") for key in keys if "," not in key]
-            queries += [f"InvoiceNumbers={one}&" for one in _joined(plain, ",", room)]
-            keys = [key for key in keys if "," in key]
-        extra = _ARCHIVED if resource is Resource.CONTACTS else ""
-        tests = [quote(f'{key_field}=="{key}"', safe="") for key in keys]
-        either = quote(" OR ", safe="")
-        queries += [f"where={one}&{extra}" for one in _joined(tests, either, room)]
-        return queries, alone
+        if resource in endpoints.PARTS:
+            raise PermanentError(f"{resource.value} can only be read below what they belong to.")
+        # Xero takes an id in any case and answers in lower case.
+        wanted = {one.lower(): one for one in xero_ids if one}
+        found: Iterable[Mapping[str, Any]] = ()
+        if resource in endpoints.LISTS_IDS:
+            ids = [quote(one, safe="") for one in wanted]
+            found = [
+                row
+                for some in endpoints.joined(ids, ",", self._room())
+                for row in self._list(access, resource, f"IDs={some}")
+            ]
+        elif resource is Resource.TRACKING_OPTIONS:
+            found = self._options(access) if wanted else ()
+        elif wanted and (
+            resource in endpoints.NO_ADDRESS or (resource in endpoints.SHORT and len(wanted) > 1)
+        ):
+            found = self._list(access, resource)
+        else:
+            found = [row for one in wanted.values() for row in self._object(access, resource, one)]
+        id_field = CATALOGUE[resource].id_field
+        by_id = {str(row.get(id_field)).lower(): row for row in found}
+        return [by_id[one] for one in wanted if one in by_id]
 
-    def _list(
+    def changes(
         self,
         access: Access,
         resource: Resource,
-        query: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> list[Mapping[str, Any]]:
-        """All pages of a list. Only paged lists of invoices carry line items."""
-        path = f"{resource.value}?{query}unitdp=4"
-        if resource not in _PAGED:
-            return self._rows(access, path, resource.value, headers=headers)[0]
-        id_field = CATALOGUE[resource].id_field
-        found: dict[str, Mapping[str, Any]] = {}
-        page = 1
+        *,
+        since: datetime | None = None,
+        mine: bool = False,
+    ) -> Iterator[Mapping[str, Any]]:
+        """The objects changed since a moment (UTC, whole seconds), all without one; streamed.
+
+        How none is missed: `changes.changed`. Short collections that Xero doesn't date come
+        whole, and so do all their tracking options.
+        """
+        if resource in endpoints.PARTS:
+            raise PermanentError(f"{resource.value} can only be read below what they belong to.")
+        if resource is Resource.TRACKING_OPTIONS:
+            return iter(self._options(access))
+        if resource not in endpoints.DATED:
+            return iter(self._list(access, resource))
+        switches = ["createdByMyApp=true"] if mine and resource is Resource.INVOICES else []
+        if CATALOGUE[resource].paged:
+            switches.append("order=UpdatedDateUTC%20ASC")
+
+        def fetch(moment: int | None, page: int) -> tuple[Sequence[Row], int | None]:
+            headers = {}
+            if moment is not None:
+                asked = datetime.fromtimestamp(moment, UTC)
+                headers["If-Modified-Since"] = asked.strftime("%Y-%m-%dT%H:%M:%S")
+            path = endpoints.page_path(resource, page, *switches)
+            rows, pages = self._rows(access, path, resource.value, headers=headers)
+            return rows, pages if CATALOGUE[resource].paged else 1
+
+        begin = None if since is None else int(since.astimezone(UTC).timestamp())
+        return changed(fetch, CATALOGUE[resource].id_field, begin)
+
+    def _room(self) -> int:
+        """Characters of an address that a query may take."""
+        return endpoints.MOST_ADDRESS - len(self._accounting) - endpoints.SWITCHES
+
+    def _options(self, access: Access) -> list[Mapping[str, Any]]:
+        """The options of all tracking categories, each with its category's id."""
+        id_field = CATALOGUE[Resource.TRACKING_CATEGORIES].id_field
+        return [
+            {**option, id_field: category.get(id_field)}
+            for category in self._list(access, Resource.TRACKING_CATEGORIES)
+            for option in endpoints.list_of(category, Resource.TRACKING_OPTIONS.value) or ()
+        ]
+
+    def _object(self, access: Access, resource: Resource, key: str) -> list[Mapping[str, Any]]:
+        """One object by its address, or nothing."""
+        path = endpoints.object_path(resource, key)
+        return self._rows(access, path, resource.value, gone_is_fine=True)[0]
+
+    def _list(self, access: Access, resource: Resource, query: str = "") -> list[Row]:
+        """All pages of a list that holds still: one found by keys or ids, or a short one."""
+        found: list[Row] = []
+        before: list[Row] | None = None
+        page, paged = 0, CATALOGUE[resource].paged
         while True:
-            paged = f"{path}&page={page}&pageSize={_PAGE_SIZE}"
-            rows, pages = self._rows(access, paged, resource.value, headers=headers)
-            before = len(found)
-            found |= {str(row.get(id_field)): row for row in rows}
-            # Without a count of pages, a page that brings nothing new is the last.
-            if page >= pages if pages is not None else len(found) == before:
-                return list(found.values())
             page += 1
+            path = endpoints.page_path(resource, page, query)
+            rows, pages = self._rows(access, path, resource.value)
+            if rows == before:  # from a list that ignores page numbers
+                return found
+            found += rows
+            if not paged or is_last(rows, page, pages):
+                return found
+            before = rows
 
     def _rows(
         self,
         access: Access,
         path: str,
-        plural: str,
-        *,
+        *plurals: str,
         headers: Mapping[str, str] | None = None,
         gone_is_fine: bool = False,
     ) -> tuple[list[Mapping[str, Any]], int | None]:
         """One list of an envelope and the number of its pages, None where Xero didn't say."""
-        scope = next(
-            (info.scope for info in CATALOGUE.values() if info.resource.value == plural),
-            _SETTINGS_SCOPE,
-        )
         url = f"{self._accounting}{path}"
-        reply = self._get(access, url, scope=scope, headers=headers, gone_is_fine=gone_is_fine)
+        scopes = endpoints.scopes_to_read(path)
+        reply = self._get(access, url, scopes=scopes, headers=headers, gone_is_fine=gone_is_fine)
         if reply.status == 404:
             return [], None
         envelope = reply.told()
-        rows = _list_of(envelope, plural)
+        lists = (endpoints.list_of(envelope, plural) for plural in plurals)
+        rows = next((found for found in lists if found is not None), None)
         if rows is None:
-            raise self._unreadable()
+            raise self._reading.unreadable()
         pagination = envelope.get("pagination")
         pages = pagination.get("pageCount") if isinstance(pagination, dict) else None
         return rows, pages if isinstance(pages, int) else None
@@ -260,16 +313,16 @@ class XeroClient(Consents):
         access: Access,
         url: str,
         *,
-        scope: str | None,
+        scopes: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
         gone_is_fine: bool = False,
     ) -> Reply:
         """A call that may be repeated freely; the answer is good, or 404 where that is fine."""
-        reply = self._send(access, method, url, headers or {})
+        reply, _ = self._send(access, method, url, headers or {})
         if 200 <= reply.status < 300 or (gone_is_fine and reply.status == 404):
             return reply
-        raise self._refusal(reply, scope=scope, writing=False)
+        raise self._reading.refusal(reply, self._clock.now(), scopes=scopes, writing=False)
 
     def _send(
         self,
@@ -278,203 +331,59 @@ class XeroClient(Consents):
         url: str,
         headers: Mapping[str, str],
         body: bytes | None = None,
-    ) -> Reply:
-        """Sends one request within 60 s in all and gives whatever answer came whole.
+        *,
+        writing: bool = False,
+    ) -> tuple[Reply, Minute | None]:
+        """Sends one request when its turn has come; the answer, and the minute as it then is."""
+        if not access.access_token:
+            raise no_access(401, {})
+        session = self._sessions.get(access.tenant_id, access.access_token)
+        headers = {"Accept": "application/json", **headers}
+        if not access.tenant_id:
+            with spending(CALL_SECONDS * self._factor) as budget:
+                request = _Request(session, method, url, headers, body, writing)
+                return self._answer(request, budget, Turn()), None
+        headers["xero-tenant-id"] = access.tenant_id
+        request = _Request(session, method, url, headers, body, writing)
+        with (
+            self._pacer.turn(access, writing=writing) as turn,
+            spending(CALL_SECONDS * self._factor) as budget,
+        ):
+            try:
+                reply = self._answer(request, budget, turn)
+            finally:
+                self._tally.add(access.tenant_id, turn.sent, budget.bytes_out, budget.bytes_in)
+            minute = self._pacer.note(turn, reply.status, reply.headers)
+        return reply, minute
+
+    def _answer(self, request: _Request, budget: Budget, turn: Turn) -> Reply:
+        """Whatever answer came whole, within 60 s in all.
 
         A read whose connection was dropped goes once more, on a fresh one: a server may close
         an idle connection at any moment.
         """
-        if not access.access_token:
-            raise no_access(401, {}, scope=None)
-        writing = body is not None
-        session = self._sessions.get(access.tenant_id, access.access_token)
-        headers = {"Accept": "application/json", **headers}
-        if access.tenant_id:
-            headers["xero-tenant-id"] = access.tenant_id
-            self._pacer.wait(access.tenant_id, writing=writing)
-        seconds = CALL_SECONDS * self._factor
-        failure: XTigerError | None = None
-        with spending(seconds) as budget:
-            for again in (False, True):
-                try:
-                    with session.request(
-                        method,
-                        url,
-                        data=body,
-                        headers=headers,
-                        timeout=(CONNECT_SECONDS * self._factor, seconds),
-                        allow_redirects=False,
-                        stream=True,
-                    ) as response:
-                        reply = received(response)
-                    break
-                except CALL_FAILURES as error:
-                    failure = broken(error, budget, self._host, writing=writing)
-                    dropped = isinstance(error, Disconnected) and budget.sent and not budget.late
-                    if writing or again or not dropped:
-                        break
-                    failure = None
-        if failure is not None:
-            raise failure
-        self._pacer.note(access.tenant_id, reply.headers, limited=reply.status == 429)
-        return reply
+        for again in (False, True):
+            before = budget.bytes_out
+            try:
+                return self._once(request)
+            except CALL_FAILURES as error:
+                failure = broken(error, budget, self._host, writing=request.writing)
+                dropped = isinstance(error, Disconnected) and budget.sent and not budget.late
+            finally:
+                turn.sent += budget.bytes_out > before
+            if request.writing or again or not dropped:
+                break
+        # Raised out here, the failure doesn't hang on to an error that holds the token.
+        raise failure
 
-    # what an answer means
-
-    def _refusal(self, reply: Reply, *, scope: str | None, writing: bool) -> XTigerError:
-        """The table of statuses. A 400 to a write has a table of its own, `_all_refused`.
-
-        | status | write | read |
-        | --- | --- | --- |
-        | 3xx, 404, 405, 412, 413, 501, other 4xx | PermanentError | PermanentError |
-        | 400 | (`_all_refused`) | PermanentError |
-        | 401, 403 | AuthorisationError (`no_access`) | the same |
-        | 408, 5xx but 501 | UnknownOutcome: Xero may have stored it | TransientError |
-        | 429 | TransientError that doesn't count (`limited`) | the same |
-        """
-        status = reply.status
-        if status in (401, 403):
-            return no_access(status, reply.told(), scope=scope)
-        if status == 429:
-            return limited(reply.headers, self._clock.now(), self._factor)
-        if 300 <= status < 400:
-            return PermanentError(moved(self._host))
-        if status == 408 or (status >= 500 and status != 501):
-            what = f"Xero ({self._host}) has trouble of its own and gave no proper answer."
-            if writing:
-                return UnknownOutcome(f"{what} {ASKS_FIRST}")
-            return TransientError(f"{what} {TRIES_AGAIN}")
-        return _refused_whole(reply, writing=writing)
-
-    def _unreadable(self) -> TransientError:
-        return TransientError(f"Xero's answer ({self._host}) can't be read. {TRIES_AGAIN}")
-
-    def _elements(self, reply: Reply, call: Call) -> tuple[Element, ...]:
-        """The elements of a 2xx; fewer or more than were sent can't be told apart."""
-        rows = _list_of(reply.told(), call.resource.value)
-        if rows is None:
-            raise UnknownOutcome(f"Xero's answer ({self._host}) can't be read. {ASKS_FIRST}")
-        if len(rows) != call.count:
-            raise UnknownOutcome(
-                f"Xero answered about {len(rows)} of {call.count} records. {ASKS_FIRST}"
-            )
-        return tuple(read_element(call.resource, row) for row in rows)
-
-    def _all_refused(self, reply: Reply, call: Call) -> tuple[Element, ...]:
-        """The table of a write's 400.
-
-        | body | means |
-        | --- | --- |
-        | an element for each one sent, and faults in all of them | all refused |
-        | Elements, but some without faults, or not as many as sent | UnknownOutcome |
-        | the Idempotency-Key was used for something else | UnknownOutcome |
-        | a Message and no Elements | PermanentError |
-        | empty, or no JSON | UnknownOutcome |
-        """
-        told = reply.told()
-        words = _words(told)
-        if "used with a different request" in words:
-            raise UnknownOutcome(f"Xero knows this call's key from another call. {ASKS_FIRST}")
-        rows = _list_of(told, "Elements")
-        if rows:
-            elements = tuple(read_element(call.resource, row) for row in rows)
-            refused = all(element.stored is False for element in elements)
-            if refused and len(elements) == call.count:
-                return elements
-            raise UnknownOutcome(
-                f"Xero refused the call without a word on each record. {ASKS_FIRST}"
-            )
-        if words:
-            raise _refused_whole(reply, writing=True)
-        raise UnknownOutcome(f"Xero refused the call without a word. {ASKS_FIRST}")
-
-
-def _joined(parts: Iterable[str], glue: str, room: int) -> Iterator[str]:
-    """The parts glued into as few texts as fit; one that is too long goes alone."""
-    text = ""
-    for part in parts:
-        if text and len(text) + len(glue) + len(part) > room:
-            yield text
-            text = ""
-        text = f"{text}{glue}{part}" if text else part
-    if text:
-        yield text
-
-
-def _list_of(envelope: Mapping[str, Any], plural: str) -> list[Mapping[str, Any]] | None:
-    """The list under a plural in any case (Organisation comes under Organisations)."""
-    names = (plural.lower(), f"{plural.lower()}s")
-    for name, value in envelope.items():
-        if name.lower() in names and isinstance(value, list):
-            return value if all(isinstance(row, dict) for row in value) else None
-    return None
-
-
-def _words(told: Mapping[str, Any]) -> str:
-    """What Xero says about a refused call, on one line; empty if nothing."""
-    words = " ".join(str(told.get("Message") or told.get("Detail") or "").split())
-    return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
-
-
-def _refused_whole(reply: Reply, *, writing: bool) -> PermanentError:
-    told = reply.told()
-    said = _SILENT.get(reply.status, "Xero refused the call without a word.")
-    if words := _words(told):
-        if isinstance(told.get("Type"), str):
-            words += f" ({told['Type']} {told.get('ErrorNumber', '')})".replace(" )", ")")
-        said = f"Xero refused the call: “{words}”."
-    return PermanentError(f"{said} Nothing of it was stored." if writing else said)
-
-
-def read_element(resource: Resource, row: Mapping[str, Any]) -> Element:
-    """What Xero says about one element.
-
-    1. Its own error flags, messages or all-zero id say that it was refused.
-    2. Else a real id says that it is stored, unless a part of it carries a message: then the
-       answer contradicts itself.
-    3. Else it says nothing.
-    """
-    found = str(row.get(CATALOGUE[resource].id_field) or "")
-    try:
-        number = UUID(found).int
-    except ValueError:
-        number = None
-    faults = _faults(row)
-    refused = (
-        str(row.get("StatusAttributeString")).upper() == "ERROR"
-        or row.get("HasErrors") is True
-        or row.get("HasValidationErrors") is True
-        or bool(row.get("ValidationErrors"))
-        or number == 0
-    )
-    stored = False if refused else True if number and not faults else None
-    return Element(stored=stored, xero_id=found if number else None, data=row, faults=faults)
-
-
-def _faults(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """All messages of an element, its own first, each once; a line's begin with "Line 2: ".
-
-    Xero repeats a line's message on top: it is kept where it names the line.
-    """
-    found = list(_messages(row, "", 0))
-    of_lines = {words for prefix, words in found if prefix}
-    kept = [prefix + words for prefix, words in found if prefix or words not in of_lines]
-    return tuple(dict.fromkeys(kept))
-
-
-def _messages(part: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, str]]:
-    errors = part.get("ValidationErrors")
-    for error in errors if isinstance(errors, list) else ():
-        words = error.get("Message") if isinstance(error, dict) else error
-        if words:
-            yield prefix, str(words)
-    if depth == _DEEPEST:
-        return
-    for name, value in part.items():
-        if name in ("ValidationErrors", "Warnings"):
-            continue
-        inner = value if isinstance(value, list) else [value]
-        for place, one in enumerate(inner, 1):
-            if isinstance(one, dict):
-                line = f"Line {place}: " if name == "LineItems" else prefix
-                yield from _messages(one, line, depth + 1)
+    def _once(self, request: _Request) -> Reply:
+        with request.session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            timeout=(CONNECT_SECONDS * self._factor, CALL_SECONDS * self._factor),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            return received(response)

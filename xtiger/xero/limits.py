@@ -1,41 +1,30 @@
-"""What one call to Xero may take: time in all, bytes, and its place in the minute's budget."""
+"""Xero's limits on calls: when the next one may go, what a 429 means, what calls have taken."""
 
 from __future__ import annotations
 
-import io
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPResponse
-from typing import Any
 
-from oauthlib.oauth2 import OAuth2Error
-from requests import Response
-from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException, SSLError
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from xtiger.domain.errors import TransientError
+from xtiger.ports import Access, Clock, Minute, Usage
 
-from xtiger.domain import exactjson
-from xtiger.domain.errors import PermanentError, TransientError, UnknownOutcome, XTigerError
-from xtiger.ports import Clock
-
-#: Seconds to reach Xero, and for a whole call from the first byte to the last.
-CONNECT_SECONDS = 5.0
-CALL_SECONDS = 60.0
-#: The largest answer that is read; a page of 1,000 invoices is a tenth of it.
-MOST_ANSWER_BYTES = 100_000_000
-#: Xero's fixed window, in seconds (Xero: limits page).
+#: Xero's fixed window, in seconds (FACTS section 2).
 MINUTE = 60.0
+#: Calls at once for one organisation (FACTS section 2).
+AT_ONCE = 5
+#: Seconds that are left to pass after a window's end: clocks and roundings differ by less.
+_MARGIN = 0.2
 #: The most seconds a write waits for its place: a lease counts on the call alone.
 _WRITE_WAITS = 1.0
+#: The most seconds a read waits until one of the calls under way has ended.
+_READ_WAITS = 20.0
+#: How many minutes a read lets pass before it gives up.
+_READ_MINUTES = 2
 #: Seconds to wait where Xero names none, by X-Rate-Limit-Problem.
 _WAITS = {"minute": MINUTE, "appminute": MINUTE, "concurrent": 1.0, "day": 3600.0}
 _SENTENCES = {
@@ -47,211 +36,6 @@ _SENTENCES = {
     " XTiger goes on as soon as one has ended.",
     "day": "Today's calls are used up. XTiger goes on as soon as Xero takes calls again.",
 }
-ASKS_FIRST = "XTiger asks Xero before it sends anything again."
-TRIES_AGAIN = "XTiger tries again by itself."
-
-
-#: All that requests, urllib3, oauthlib and the socket raise when a call fails.
-CALL_FAILURES = (RequestException, HTTPError, HTTPException, OAuth2Error, OSError, ValueError)
-
-
-class TooLarge(OSError):
-    """The answer is larger than any that Xero has reason to send."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """What a call has left. `until` is in seconds of `time.monotonic()`.
-
-    `sent` turns True just before the first byte of the request leaves: from then on nobody but
-    Xero knows what became of it.
-    """
-
-    until: float
-    bytes_left: int = MOST_ANSWER_BYTES
-    sent: bool = False
-
-    def seconds_left(self) -> float:
-        """More than 0. Raises TimeoutError once the time is over."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the whole call's time is over")
-        return left
-
-    @property
-    def late(self) -> bool:
-        """Whether time, and not the other side, ended the call."""
-        return time.monotonic() >= self.until - 0.001
-
-
-# The libraries between a call and its socket have no place for a budget; a context variable
-# reaches through them, and each thread has its own.
-_BUDGET: ContextVar[Budget | None] = ContextVar("xtiger_call_budget", default=None)
-
-
-@contextmanager
-def spending(seconds: float) -> Iterator[Budget]:
-    """Whatever is sent and received inside has this many seconds in all."""
-    budget = Budget(until=time.monotonic() + seconds)
-    mark = _BUDGET.set(budget)
-    try:
-        yield budget
-    finally:
-        _BUDGET.reset(mark)
-
-
-class _TimedReader(io.RawIOBase):
-    """A socket's bytes; each read gets only what the call has left of time and size.
-
-    A time-out of requests starts anew with each packet, so a server that trickles could hold a
-    call for ever.
-    """
-
-    def __init__(self, inner: io.RawIOBase, sock: socket.socket, budget: Budget) -> None:
-        self._inner = inner
-        self._sock = sock
-        self._budget = budget
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._inner.fileno()
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._budget.seconds_left())
-        count: int | None = self._inner.readinto(buffer)
-        self._budget.bytes_left -= count or 0
-        if self._budget.bytes_left < 0:
-            raise TooLarge("the answer is too large")
-        return count
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
-
-
-class _TimedResponse(HTTPResponse):
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        budget = _BUDGET.get()
-        if budget is not None:
-            inner = self.fp.detach()
-            self.fp = io.BufferedReader(_TimedReader(inner, sock, budget))
-
-
-def _before_sending(connection: HTTPConnection) -> None:
-    """Connects first, so that a failure to connect never counts as sent."""
-    budget = _BUDGET.get()
-    if budget is None:
-        return
-    if connection.sock is None:
-        connection.connect()
-    seconds = budget.seconds_left()
-    budget.sent = True
-    if connection.sock is not None:
-        connection.sock.settimeout(seconds)
-
-
-class _TimedConnection(HTTPConnection):
-    response_class = _TimedResponse
-
-    def send(self, data: Any) -> None:
-        _before_sending(self)
-        super().send(data)
-
-
-class _TimedTLSConnection(HTTPSConnection):
-    response_class = _TimedResponse
-
-    def send(self, data: Any) -> None:
-        _before_sending(self)
-        super().send(data)
-
-
-class _TimedPool(HTTPConnectionPool):
-    ConnectionCls = _TimedConnection
-
-
-class _TimedTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TimedTLSConnection
-
-
-class TimedAdapter(HTTPAdapter):
-    """Kept connections (5: Xero takes no more at once) that obey the call's budget.
-
-    Nothing is ever sent twice by itself: a repeated write is recovery's decision.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(pool_connections=2, pool_maxsize=5, max_retries=0)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _TimedPool, "https": _TimedTLSPool}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer, whatever its status. `headers` ignore case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-    def json(self) -> Any:
-        """The body, None if it is no JSON."""
-        try:
-            return exactjson.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
-    def told(self) -> Mapping[str, Any]:
-        """The body if it is a JSON object, else nothing."""
-        body = self.json()
-        return body if isinstance(body, dict) else {}
-
-
-def received(response: Response) -> Reply:
-    """Reads the whole body; a small one that unpacks to a huge one is given up."""
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_content(65_536):
-        size += len(part)
-        if size > MOST_ANSWER_BYTES:
-            raise TooLarge("the answer is too large")
-        parts.append(part)
-    return Reply(response.status_code, response.headers, b"".join(parts))
-
-
-def broken(error: Exception, budget: Budget, host: str, *, writing: bool) -> XTigerError:
-    """What a call without a whole answer means; says nothing of the error's own text.
-
-    | the request | write | read |
-    | --- | --- | --- |
-    | could not be put together | PermanentError | PermanentError |
-    | never left: refused, no such host, no connection in time | TransientError | TransientError |
-    | left, and the answer is late, cut off or missing | UnknownOutcome | TransientError |
-    """
-    if not budget.sent:
-        if isinstance(error, SSLError):
-            return TransientError(
-                f"{host} can't prove that it is Xero, so nothing was sent. {TRIES_AGAIN}"
-            )
-        if isinstance(error, OAuth2Error | ValueError):
-            return PermanentError(
-                f"The call to Xero ({host}) could not be put together, so nothing was sent."
-                " Check Xero's address and the connection on the settings page."
-            )
-        return TransientError(f"Xero can't be reached ({host}). {TRIES_AGAIN}")
-    what = (
-        f"Xero ({host}) took too long to answer."
-        if budget.late
-        else f"The connection to Xero ({host}) broke off before its answer was whole."
-    )
-    if writing:
-        return UnknownOutcome(f"{what} {ASKS_FIRST}")
-    return TransientError(f"{what} {TRIES_AGAIN}")
 
 
 def remaining(headers: Mapping[str, str], name: str) -> int | None:
@@ -276,75 +60,275 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+def _problem(headers: Mapping[str, str]) -> str:
+    """Which limit a 429 names; one that isn't known is taken for the minute's."""
+    problem = headers.get("X-Rate-Limit-Problem", "").strip().lower()
+    if problem in _WAITS:
+        return problem
+    return "appminute" if problem.startswith("app") else "minute"
+
+
 def limited(headers: Mapping[str, str], now: datetime, time_factor: float) -> TransientError:
     """What a 429 means, by X-Rate-Limit-Problem; it never counts as a try."""
-    problem = headers.get("X-Rate-Limit-Problem", "").strip().lower()
-    if problem not in _WAITS:
-        problem = "appminute" if problem.startswith("app") else "minute"
+    problem = _problem(headers)
     wait = retry_after(headers, now)
-    return TransientError(
-        _SENTENCES[problem],
-        retry_after=_WAITS[problem] * time_factor if wait is None else wait,
-        counts=False,
-    )
+    return _refused(problem, _WAITS[problem] * time_factor if wait is None else wait)
+
+
+def _refused(problem: str, seconds: float) -> TransientError:
+    return TransientError(_SENTENCES[problem], retry_after=seconds, counts=False)
 
 
 @dataclass(slots=True)
 class _Window:
+    """`left` is what an answer of this window last named; `lost` calls came back without one."""
+
     began: datetime
     left: int
-    closed_until: datetime | None = None
+    lost: int = 0
 
-    def is_over(self, left: int, now: datetime, length: float) -> bool:
-        """Whether an answer with this many calls left belongs to a later window."""
-        rose = left > self.left or left == self.left > 0
-        return rose or (now - self.began).total_seconds() >= length
+
+@dataclass(slots=True)
+class _Ticket:
+    """What was known of the window when a call went out."""
+
+    window: _Window | None = None
+    left: int = 0
+
+
+class _Windows:
+    """Follows one of Xero's fixed windows from outside; its lock is the Pacer's.
+
+    1. A window begins unseen. In one window each call leaves fewer than the one before; so an
+       answer that names as many calls left as were known before its call went out, or more,
+       comes from a new one.
+    2. Its beginning is taken to be the moment of that answer: a minute from then is never too
+       early, and too late by the time of one call at most.
+    3. Calls under way count as used until their answer says more, so that several at once never
+       overdraw it.
+    4. Answers overtake each other: one whose call went out in an older window says nothing.
+    5. A 429 with Retry-After tells the window's end, and so its beginning.
+    6. What another worker knew is taken over. If both saw the same window, the earlier beginning
+       and the fewer calls are nearer to the truth.
+    """
+
+    def __init__(self, problem: str, length: float, margin: float) -> None:
+        self.problem = problem
+        self.flying = 0
+        self._length = length
+        self._margin = margin
+        self._window: _Window | None = None
+
+    def closed(self, now: datetime) -> float:
+        """Seconds until the next window, 0 while this one has calls left or none is known."""
+        window = self._current(now)
+        if window is None or window.left > window.lost:
+            return 0.0
+        # No longer than a window lasts, even if the clock was put back meanwhile.
+        return min((self._ends(window) - now).total_seconds(), self._length + self._margin)
+
+    def full(self, now: datetime) -> bool:
+        """Whether the calls under way may take all that is left."""
+        window = self._current(now)
+        return window is not None and window.left - window.lost <= self.flying
+
+    def take(self, now: datetime) -> _Ticket:
+        self.flying += 1
+        window = self._current(now)
+        return _Ticket(window, window.left if window else 0)
+
+    def give_back(self, ticket: _Ticket, *, lost: int) -> None:
+        """A call has ended; `lost` tries of it may have been counted without an answer."""
+        self.flying -= 1
+        if ticket.window is not None:
+            ticket.window.lost += lost
+
+    def note(self, ticket: _Ticket, left: int, now: datetime) -> None:
+        """What an answer said is left (steps 1, 2 and 4)."""
+        window = self._current(now)
+        if window is None or (ticket.window is window and left >= ticket.left):
+            self._window = _Window(began=now, left=left)
+        elif ticket.window is window:
+            window.left = min(window.left, left)
+            window.lost = 0
+
+    def exhaust(self, now: datetime, wait: float | None) -> None:
+        """A 429 of this limit; `wait` is its Retry-After in seconds (step 5), a minute at most."""
+        window = self._current(now)
+        began = window.began if window else now
+        if wait is not None:
+            began = now + timedelta(seconds=min(wait, self._length) - self._length)
+        self._window = _Window(began, 0)
+
+    def learn(self, given: Minute, now: datetime) -> None:
+        """What another worker knew (step 6)."""
+        other = _Window(min(given.began, now), given.left)
+        if now >= self._ends(other):
+            return
+        own = self._current(now)
+        if own is None:
+            self._window = other
+            return
+        first, second = sorted((own, other), key=lambda one: one.began)
+        apart = (second.began - first.began).total_seconds()
+        if apart > self._length / 2 and second.left > first.left:
+            self._window = second
+        else:
+            own.began, own.left = first.began, min(own.left, other.left)
+
+    def known(self, now: datetime) -> Minute | None:
+        window = self._current(now)
+        return Minute(window.began, window.left) if window else None
+
+    def _ends(self, window: _Window) -> datetime:
+        return window.began + timedelta(seconds=self._length + self._margin)
+
+    def _current(self, now: datetime) -> _Window | None:
+        if self._window is not None and now >= self._ends(self._window):
+            self._window = None
+        return self._window
+
+
+@dataclass(slots=True)
+class Turn:
+    """One call's place: `sent` counts its requests that left, `answered` those with an answer."""
+
+    tenant_id: str = ""
+    minute: _Ticket = field(default_factory=_Ticket)
+    app: _Ticket = field(default_factory=_Ticket)
+    sent: int = 0
+    answered: int = 0
 
 
 class Pacer:
-    """Holds or refuses an organisation's next call while its minute is used up.
+    """Lets an organisation's next call go, or says until when it must wait.
 
-    Xero's windows are fixed and begin unseen. One has begun at the latest when the calls left
-    rose, so a minute from then is never too early.
+    Holds to 60 calls a minute and 5 at once for an organisation, its day, and the minute of the
+    whole app; safe to use from several threads.
     """
 
     def __init__(self, clock: Clock, time_factor: float) -> None:
         self._clock = clock
-        self._minute = MINUTE * time_factor
-        self._write_waits = _WRITE_WAITS * time_factor
-        self._windows: dict[str, _Window] = {}
-        self._lock = threading.Lock()
+        self._factor = time_factor
+        self._changed = threading.Condition()
+        self._minutes: dict[str, _Windows] = {}
+        self._app = self._windows("appminute")
+        self._day_until: dict[str, datetime] = {}
 
-    def wait(self, tenant_id: str, *, writing: bool) -> None:
-        """Sleeps until the organisation's minute has passed, at most one minute.
+    def _windows(self, problem: str) -> _Windows:
+        return _Windows(problem, MINUTE * self._factor, _MARGIN * self._factor)
 
-        A write doesn't wait longer than a second: TransientError that doesn't count says when.
+    @contextmanager
+    def turn(self, access: Access, *, writing: bool) -> Iterator[Turn]:
+        """A call's place, for as long as it is under way.
+
+        1. Nothing goes while the day is used up.
+        2. While a minute's calls are used up, a read sleeps until the next one begins. A write
+           doesn't wait longer than a second.
+        3. While 5 calls are under way, or as many as are left, both wait for one to end.
+
+        Raises TransientError that doesn't count where the waiting would be too long.
         """
-        with self._lock:
-            window = self._windows.get(tenant_id)
-            until = window.closed_until if window else None
-        if until is None:
-            return
-        seconds = min((until - self._clock.now()).total_seconds(), self._minute)
-        if writing and seconds > self._write_waits:
-            raise TransientError(_SENTENCES["minute"], retry_after=seconds, counts=False)
-        if seconds > 0:
+        turn = self._enter(access, writing=writing)
+        try:
+            yield turn
+        finally:
+            with self._changed:
+                lost = max(0, turn.sent - turn.answered)
+                self._minutes[turn.tenant_id].give_back(turn.minute, lost=lost)
+                self._app.give_back(turn.app, lost=lost)
+                self._changed.notify_all()
+
+    def _enter(self, access: Access, *, writing: bool) -> Turn:
+        minutes_left = 0 if writing else _READ_MINUTES
+        most = (_WRITE_WAITS if writing else _READ_WAITS) * self._factor
+        patience = time.monotonic() + most
+        while True:
+            with self._changed:
+                now = self._clock.now()
+                minute = self._minutes.setdefault(access.tenant_id, self._windows("minute"))
+                if access.minute is not None:
+                    minute.learn(access.minute, now)
+                self._check_day(access.tenant_id, now)
+                closed = [(each.closed(now), each.problem) for each in (minute, self._app)]
+                seconds, problem = max(closed)
+                if seconds <= 0:
+                    if minute.flying < AT_ONCE and not minute.full(now) and not self._app.full(now):
+                        return Turn(access.tenant_id, minute.take(now), self._app.take(now))
+                    if not self._changed.wait(max(0.0, patience - time.monotonic())):
+                        raise _refused("concurrent", _WAITS["concurrent"] * self._factor)
+                    continue
+            if seconds > _WRITE_WAITS * self._factor:
+                if minutes_left == 0:
+                    raise _refused(problem, seconds)
+                minutes_left -= 1
             self._clock.sleep(seconds)
 
-    def note(self, tenant_id: str, headers: Mapping[str, str], *, limited: bool) -> None:
-        """Remembers what an answer said; `limited` marks a 429."""
-        left = remaining(headers, "X-MinLimit-Remaining")
-        if left is None:
-            return
+    def _check_day(self, tenant_id: str, now: datetime) -> None:
+        until = self._day_until.get(tenant_id, now)
+        if now < until:
+            raise _refused("day", (until - now).total_seconds())
+
+    def note(self, turn: Turn, status: int, headers: Mapping[str, str]) -> Minute | None:
+        """Remembers what an answer said; the minute as it is known then."""
         now = self._clock.now()
+        day = remaining(headers, "X-DayLimit-Remaining")
+        left = remaining(headers, "X-MinLimit-Remaining")
+        app_left = remaining(headers, "X-AppMinLimit-Remaining")
+        with self._changed:
+            turn.answered += 1
+            minute = self._minutes[turn.tenant_id]
+            if status == 429:
+                self._note_refusal(turn.tenant_id, minute, headers, now)
+                return minute.known(now)
+            if day == 0:
+                self._end_day(turn.tenant_id, now, None)
+            elif day is not None:
+                self._day_until.pop(turn.tenant_id, None)
+            if left is not None:
+                minute.note(turn.minute, left, now)
+            if app_left is not None:
+                self._app.note(turn.app, app_left, now)
+            return minute.known(now)
+
+    def _note_refusal(
+        self, tenant_id: str, minute: _Windows, headers: Mapping[str, str], now: datetime
+    ) -> None:
+        problem, wait = _problem(headers), retry_after(headers, now)
+        if problem == "day":
+            self._end_day(tenant_id, now, wait)
+        elif problem == "appminute":
+            self._app.exhaust(now, wait)
+        elif problem == "minute":
+            minute.exhaust(now, wait)
+
+    def _end_day(self, tenant_id: str, now: datetime, wait: float | None) -> None:
+        """Without Retry-After nobody knows when the day ends: one call an hour finds out."""
+        seconds = _WAITS["day"] * self._factor if wait is None else wait
+        self._day_until[tenant_id] = now + timedelta(seconds=seconds)
+
+
+class Tally:
+    """What calls took, by organisation, since it was last asked for."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, Usage] = {}
+        self._lock = threading.Lock()
+
+    def add(self, tenant_id: str, calls: int, bytes_out: int, bytes_in: int) -> None:
+        if not calls:
+            return
         with self._lock:
-            window = self._windows.get(tenant_id)
-            if window is None or window.is_over(left, now, self._minute):
-                window = self._windows[tenant_id] = _Window(began=now, left=left)
-            window.left = left
-            if left > 0:
-                window.closed_until = None
-            elif limited and (wait := retry_after(headers, now)) is not None:
-                window.closed_until = now + timedelta(seconds=wait)
-            else:
-                window.closed_until = window.began + timedelta(seconds=self._minute)
+            used = self._used.get(tenant_id, Usage(tenant_id, 0, 0, 0))
+            self._used[tenant_id] = replace(
+                used,
+                calls=used.calls + calls,
+                bytes_out=used.bytes_out + bytes_out,
+                bytes_in=used.bytes_in + bytes_in,
+            )
+
+    def take(self) -> tuple[Usage, ...]:
+        """All of it; counting begins anew."""
+        with self._lock:
+            used, self._used = tuple(self._used.values()), {}
+        return used

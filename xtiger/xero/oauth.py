@@ -1,4 +1,4 @@
-"""Consent and tokens: the code flow, refreshing, sessions that bear a token, refused access."""
+"""Consent and tokens: the ways to get, renew and end them, sessions that bear one, refusals."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
+from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error, WebApplicationClient
 from requests import Response
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
@@ -27,14 +27,14 @@ from xtiger.domain.errors import (
     XTigerError,
 )
 from xtiger.ports import Clock, TokenSet
-from xtiger.xero.limits import (
+from xtiger.xero.limits import limited
+from xtiger.xero.transport import (
     CALL_FAILURES,
     CALL_SECONDS,
     CONNECT_SECONDS,
     TRIES_AGAIN,
     TimedAdapter,
     broken,
-    limited,
     spending,
 )
 
@@ -42,6 +42,11 @@ from xtiger.xero.limits import (
 _TOKEN_SECONDS = 1800
 _CONSENT_ENDED = "Xero ended this consent. Connect again; what is queued waits in order."
 _CODE_ENDED = "Xero doesn't take this consent any more: it was used or is too old. Connect again."
+_SCOPES_REFUSED = (
+    "Xero doesn't grant this app the permissions XTiger asked for (“invalid_scope”). Apps made"
+    " since March 2026 get only the granular ones, older apps may need the broad ones: change"
+    " that under API details, then connect again."
+)
 _MISMATCH = "Client ID and secret don't belong together. Make a new secret in Xero and paste it."
 
 
@@ -126,13 +131,25 @@ class BearerSessions:
 
 
 class Consents:
-    """Xero's authorise page and token endpoint."""
+    """Xero's authorise page, token endpoint and revocation.
+
+    The app's secret goes in the Authorization header (Basic), or in the body where
+    `secret_in_body` says so; Xero takes both (FACTS section 1).
+    """
 
     def __init__(
-        self, *, login_url: str, identity_url: str, clock: Clock, time_factor: float
+        self,
+        *,
+        login_url: str,
+        identity_url: str,
+        clock: Clock,
+        time_factor: float,
+        secret_in_body: bool,
     ) -> None:
         self._authorise_url = f"{login_url}/identity/connect/authorize"
         self._token_url = f"{identity_url}/connect/token"
+        self._revocation_url = f"{identity_url}/connect/revocation"
+        self._secret_in_body = secret_in_body
         self._identity_host = urlsplit(identity_url).hostname or ""
         self._clock = clock
         self._factor = time_factor
@@ -172,12 +189,11 @@ class Consents:
                 self._token_url,
                 code=code,
                 code_verifier=verifier,
-                auth=HTTPBasicAuth(client_id, secret),
-                include_client_id=False,
                 timeout=timeout,
+                **self._fetching(client_id, secret),
             )
 
-        return self._tokens(client_id, fetch, ended=_CODE_ENDED)
+        return self._tokens(WebApplicationClient(client_id), fetch, ended=_CODE_ENDED)
 
     def refresh(self, *, client_id: str, secret: str, refresh_token: str) -> TokenSet:
         """Rotates the tokens. After a lost answer the old refresh token works 30 min more."""
@@ -186,15 +202,68 @@ class Consents:
             return session.refresh_token(
                 self._token_url,
                 refresh_token=refresh_token,
-                auth=HTTPBasicAuth(client_id, secret),
                 timeout=timeout,
+                **self._form(client_id, secret),
+                auth=self._basic(client_id, secret),
             )
 
-        return self._tokens(client_id, fetch, ended=_CONSENT_ENDED)
+        return self._tokens(WebApplicationClient(client_id), fetch, ended=_CONSENT_ENDED)
+
+    def client_credentials(self, *, client_id: str, secret: str, scopes: str) -> TokenSet:
+        """Tokens of a custom connection; there is no refresh token, new ones are asked for."""
+
+        def fetch(session: OAuth2Session, timeout: Any) -> Mapping[str, Any]:
+            return session.fetch_token(
+                self._token_url,
+                scope=scopes.split(),
+                timeout=timeout,
+                **self._fetching(client_id, secret),
+            )
+
+        return self._tokens(BackendApplicationClient(client_id), fetch, ended=_CONSENT_ENDED)
+
+    def revoke(self, *, client_id: str, secret: str, refresh_token: str) -> None:
+        """Ends a consent with all of its tokens and connections; one already ended is fine."""
+        seconds = CALL_SECONDS * self._factor
+        with _session(TimedAdapter()) as session, spending(seconds) as budget:
+            try:
+                response = session.request(
+                    "POST",
+                    self._revocation_url,
+                    data={"token": refresh_token, **self._form(client_id, secret)},
+                    auth=self._basic(client_id, secret),
+                    timeout=(CONNECT_SECONDS * self._factor, seconds),
+                    withhold_token=True,
+                )
+            except UnicodeError:
+                failure: XTigerError = AuthorisationError(_MISMATCH)
+            except CALL_FAILURES as error:
+                failure = broken(error, budget, self._identity_host, writing=False)
+            else:
+                status, code, _ = _said(response)
+                if status < 300 or code in ("invalid_grant", "invalid_token"):
+                    return
+                failure = self._fault(response, _CONSENT_ENDED) or _refused(code)
+        raise failure
+
+    def _basic(self, client_id: str, secret: str) -> HTTPBasicAuth | None:
+        return None if self._secret_in_body else HTTPBasicAuth(client_id, secret)
+
+    def _form(self, client_id: str, secret: str) -> dict[str, Any]:
+        """What of the app's own name goes into the body."""
+        if not self._secret_in_body:
+            return {}
+        return {"client_id": client_id, "client_secret": secret}
+
+    def _fetching(self, client_id: str, secret: str) -> dict[str, Any]:
+        """The same, as requests-oauthlib wants it said when tokens are fetched."""
+        if self._secret_in_body:
+            return {"include_client_id": True, "client_secret": secret}
+        return {"include_client_id": False, "auth": HTTPBasicAuth(client_id, secret)}
 
     def _tokens(
         self,
-        client_id: str,
+        client: WebApplicationClient | BackendApplicationClient,
         fetch: Callable[[OAuth2Session, Any], Mapping[str, Any]],
         *,
         ended: str,
@@ -210,7 +279,7 @@ class Consents:
         # The session isn't told the scopes: oauthlib raises when Xero grants others than asked.
         seconds = CALL_SECONDS * self._factor
         with (
-            _session(TimedAdapter(), client_id=client_id) as session,
+            _session(TimedAdapter(), client=client) as session,
             spending(seconds) as budget,
         ):
             session.register_compliance_hook("access_token_response", check)
@@ -236,15 +305,11 @@ class Consents:
 
     def _fault(self, response: Response, ended: str) -> XTigerError | None:
         """The table of the token endpoint's answers; None where tokens came."""
-        status = response.status_code
-        try:
-            told = json.loads(response.content)
-        except ValueError:
-            told = None
-        told = told if isinstance(told, dict) else {}
-        code = str(told.get("error") or "")
+        status, code, told = _said(response)
         if code == "invalid_grant":
             return AuthorisationError(ended)
+        if code == "invalid_scope":
+            return PermanentError(_SCOPES_REFUSED)
         if code in ("invalid_client", "unauthorized_client") or (status == 401 and not code):
             return AuthorisationError(_MISMATCH)
         if status == 429:
@@ -253,15 +318,29 @@ class Consents:
             return PermanentError(moved(self._identity_host))
         if status < 300 and not code and isinstance(told.get("access_token"), str):
             return None
-        if status >= 500 or (status < 300 and not code):
+        if status >= 500 or (not code and (status < 300 or status == 400)):
             return TransientError(
                 f"Xero ({self._identity_host}) gave no tokens just now. {TRIES_AGAIN}"
             )
-        code = code if re.fullmatch(r"[\w.-]{1,60}", code) else "refused"
-        return PermanentError(
-            f"Xero gave no tokens and answered “{code}”. Check the app's settings in Xero,"
-            " then connect again."
-        )
+        return _refused(code)
+
+
+def _said(response: Response) -> tuple[int, str, Mapping[str, Any]]:
+    """Status, OAuth's word for the fault (empty where there is none) and the whole answer."""
+    try:
+        told = json.loads(response.content)
+    except (ValueError, RecursionError):
+        told = None
+    told = told if isinstance(told, dict) else {}
+    return response.status_code, str(told.get("error") or ""), told
+
+
+def _refused(code: str) -> PermanentError:
+    code = code if re.fullmatch(r"[\w.-]{1,60}", code) else "refused"
+    return PermanentError(
+        f"Xero gave no tokens and answered “{code}”. Check the app's settings in Xero,"
+        " then connect again."
+    )
 
 
 def moved(host: str) -> str:
@@ -290,8 +369,10 @@ def _email(id_token: object) -> str | None:
     return email if isinstance(email, str) and email else None
 
 
-def no_access(status: int, told: Mapping[str, Any], *, scope: str | None) -> AuthorisationError:
-    """What a 401 or 403 means; `told` is its body, `scope` what the call needs.
+def no_access(
+    status: int, told: Mapping[str, Any], *, scopes: Sequence[str] = ()
+) -> AuthorisationError:
+    """What a 401 or 403 means; `told` is its body, any of `scopes` would have done.
 
     | status | Detail | means |
     | --- | --- | --- |
@@ -305,7 +386,7 @@ def no_access(status: int, told: Mapping[str, Any], *, scope: str | None) -> Aut
         )
     detail = str(told.get("Detail") or "")
     if detail.startswith("AuthorizationUnsuccessful"):
-        lacking = f"“{scope}”" if scope else "a permission XTiger needs"
+        lacking = " or ".join(f"“{one}”" for one in scopes) or "a permission XTiger needs"
         return AuthorisationError(f"The connection lacks {lacking}. Connect again and allow it.")
     return AuthorisationError(
         "Xero's permission has run out. XTiger asks for a fresh one by itself.", expired=True
