@@ -16,6 +16,8 @@ from xtiger.store.crypto import KeyRing, keys_of
 from xtiger.store.schema import Database
 from xtiger.web import create_blueprint, create_crm_blueprint
 from xtiger.web.access import Access
+from xtiger.web.webhooks import xero_webhook
+from xtiger.xero import webhooks
 from xtiger.xero.client import XeroClient
 
 
@@ -75,12 +77,17 @@ class XTiger:
             worker=f"{socket.gethostname()}:{os.getpid()}",
             clock=clock,
             dispatcher=NoDispatcher(),
+            read_delivery=webhooks.read,
         )
         watch = getattr(self._crm, "watch", None)
         if watch is not None:
             watch(self._db.session, clock.now)
         app.extensions["xtiger"] = self
         app.register_blueprint(create_blueprint(), url_prefix=self._prefix)
+        csrf = app.extensions.get("csrf")
+        if csrf is not None:
+            # A host's own CSRFProtect hooks every view; Xero signs its webhooks instead.
+            csrf.exempt(xero_webhook)
         if self.small_crm:
             app.register_blueprint(create_crm_blueprint(), url_prefix=self._prefix)
 

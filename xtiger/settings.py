@@ -73,6 +73,16 @@ def _yes_no(value: str) -> bool:
     raise ValueError("is neither yes nor no")
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        word = value.strip().lower()
+        if word not in words:
+            raise ValueError(f"is neither {' nor '.join(words)}")
+        return word
+
+    return read
+
+
 def _list(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
@@ -139,6 +149,12 @@ class Settings:
     #: Set here, the app's id and secret can't be changed on the page.
     xero_client_id: str = _setting(_text, "")
     xero_client_secret: str = _setting(_text, "", secret=True)
+    #: web (people give consent) or custom (Xero's custom connection); empty: as on the page.
+    xero_app_kind: str = _setting(_one_of("web", "custom"), "")
+    #: broad is for Xero apps made before March 2026, which may not know the granular scopes.
+    xero_scopes: str = _setting(_one_of("granular", "broad"), "granular")
+    #: What Xero signs its webhooks with.
+    xero_webhook_key: str = _setting(_text, "", secret=True)
     #: How often the schedule drains the queue.
     sync_interval: int = _setting(_whole(1, 86_400), 300)
     #: Scales all of Xero's time-outs and windows; only tests and the local Xero set it.
@@ -190,9 +206,8 @@ class Settings:
 
     def locked(self) -> frozenset[str]:
         """Names of the settings that the environment fixes for the API details page."""
-        return frozenset(
-            name for name in ("xero_client_id", "xero_client_secret") if getattr(self, name)
-        )
+        lockable = ("xero_client_id", "xero_client_secret", "xero_app_kind", "xero_webhook_key")
+        return frozenset(name for name in lockable if getattr(self, name))
 
 
 def instance_folder(path: str | Path) -> Path:

@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
 from tests.store.conftest import NOW, add_organisation, ref, undone
-from xtiger.store import bindings, journal, logs, queue
+from xtiger.store import bindings, inbox, journal, logs, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, migrate
 
@@ -92,6 +92,15 @@ HOT: dict[str, tuple[Callable[[Session], object], str]] = {
     "open_items": (
         lambda session: queue.open_items(session, 1, [ref(1), ref(2)]),
         "ix_xtiger_queue_record",
+    ),
+    "webhooks": (lambda session: inbox.waiting(session, limit=5), "ix_xtiger_webhook_handled"),
+    "old_webhooks": (
+        lambda session: inbox.forget(session, before=NOW, limit=5),
+        "ix_xtiger_webhook_handled",
+    ),
+    "inbox": (
+        lambda session: inbox.take(session, 1, limit=5),
+        "sqlite_autoindex_xtiger_xero_change",
     ),
 }
 

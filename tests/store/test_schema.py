@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.store.conftest import NOW, add_organisation, refused
+from xtiger import migrations
 from xtiger.accounts import AccountsBase
 from xtiger.crm.builtin import CrmBase
 from xtiger.domain.errors import PermanentError, TransientError
@@ -158,3 +161,45 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
         raise ZeroDivisionError
     with database.read() as session:
         assert session.scalars(select(OutboxRow)).all() == []
+
+
+def test_rows_of_the_version_before_are_kept_and_get_what_they_lack(database_url: str) -> None:
+    """Up from core0001 with rows in it, and down again."""
+    database = Database(database_url)
+    try:
+        _step(database, "upgrade", "core0001")
+        with database.write() as session:
+            session.execute(
+                text(
+                    "INSERT INTO xtiger_connection (id, scope, connected_at, refresh_fence) "
+                    "VALUES (1, '', '2026-11-01 00:00:00', 0)"
+                )
+            )
+            session.execute(
+                text(
+                    "INSERT INTO xtiger_organisation (id, connection_id, tenant_id, name, chosen, "
+                    "auto_sync, held_times, held_by_xero, fence) "
+                    "VALUES (1, 1, 't', 'Kauri', true, false, 0, false, 0)"
+                )
+            )
+        migrate(database, branches=("core",))
+        with database.read() as session:
+            assert session.get_one(Connection, 1).kind == "web"
+            assert session.get_one(Organisation, 1).day_limit == 1000
+        _step(database, "downgrade", "core0001")
+        with database.read() as session:
+            assert session.scalar(text("SELECT name FROM xtiger_organisation")) == "Kauri"
+    finally:
+        database.close()
+
+
+def _step(database: Database, way: str, revision: str) -> None:
+    """One step of Alembic's, up or down, on the core's branch."""
+    folder = Path(migrations.__file__).parent
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", str(folder / "core"))
+    with database.engine.execution_options(xtiger_write=True).begin() as connection:
+        config.attributes["connection"] = connection
+        getattr(command, way)(config, revision)

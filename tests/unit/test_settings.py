@@ -91,3 +91,20 @@ def test_recipients_are_addresses() -> None:
 
 def test_what_the_environment_fixes_is_locked() -> None:
     assert Settings.read({"XTIGER_XERO_CLIENT_ID": "ABC"}).locked() == {"xero_client_id"}
+
+
+def test_the_kind_of_app_and_its_scopes_are_one_of_two_words() -> None:
+    settings = Settings.read({"XTIGER_XERO_APP_KIND": "Custom", "XTIGER_XERO_SCOPES": " broad "})
+    assert (settings.xero_app_kind, settings.xero_scopes) == ("custom", "broad")
+    assert Settings.read({}).xero_scopes == "granular"
+    assert Settings.read({}).locked() == frozenset()
+    with pytest.raises(SettingsFault) as fault:
+        Settings.read({"XTIGER_XERO_SCOPES": "all", "XTIGER_XERO_APP_KIND": "mobile"})
+    assert "XTIGER_XERO_SCOPES ('all') is neither granular nor broad." in str(fault.value)
+    assert "XTIGER_XERO_APP_KIND ('mobile') is neither web nor custom." in str(fault.value)
+
+
+def test_the_key_of_the_webhooks_is_locked_and_never_shown() -> None:
+    settings = Settings.read({"XTIGER_XERO_WEBHOOK_KEY": "hush-hush"})
+    assert settings.locked() == {"xero_webhook_key"}
+    assert "hush-hush" not in repr(settings)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask
 
 from tests.web.conftest import ADDRESSES, HOSTILE, Browser, People, Tags
-from xtiger.web import create_blueprint
+from xtiger.web import PUBLIC, TOKENLESS, create_blueprint
 from xtiger.web.access import ROLES, guard
 
 USER = {
@@ -53,6 +54,8 @@ POSTS = {
 }
 
 FILES = {"static", "bootstrap_css", "icons"}
+#: What machines post to, which prove themselves by a signature instead of a session.
+MACHINES = {"xero_webhook"}
 
 
 def rules(app: Flask, method: str) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def test_each_role_does_only_what_the_table_gives_it(
                 rule.endpoint, {name: values[name] for name in rule.arguments}
             )
         answer = browser.client.post(path, data={"csrf_token": token})
-        assert (answer.status_code != 403) == (endpoint in POSTS[role]), endpoint
+        assert (answer.status_code != 403) == (endpoint in POSTS[role] | MACHINES), endpoint
 
 
 @pytest.mark.parametrize("action", ["tick", "untick", "type:Bill", "sync", "queue"])
@@ -128,6 +131,30 @@ def test_nobody_can_post_anything(browser: Browser, people: People) -> None:
     assert answer.headers["Location"].startswith("/host/sign-in")
 
 
+def test_what_is_open_to_all_is_one_list(app: Flask) -> None:
+    declared = {
+        endpoint.rpartition(".")[2]
+        for endpoint, view in app.view_functions.items()
+        if endpoint.startswith("xtiger.") and not hasattr(view, "xtiger_needs")
+    }
+    assert declared == set(PUBLIC) == FILES | MACHINES
+    assert set(TOKENLESS) == MACHINES
+
+
+def test_what_is_open_to_all_still_needs_a_token_to_post(app: Flask) -> None:
+    """Unless it is named as a machine's address too."""
+    fresh = Flask("fresh")
+    fresh.secret_key = "k"
+    fresh.extensions = dict(app.extensions)
+    fresh.register_blueprint(create_blueprint())
+    second = _forgetful(public=("forgotten",))
+    second.add_url_rule("/forgotten", "forgotten", methods=["POST"])
+    fresh.register_blueprint(second, url_prefix="/second")
+    client = fresh.test_client()
+    assert client.get("/second/forgotten").text == "open"
+    assert client.post("/second/forgotten").status_code == 400
+
+
 def test_a_route_that_declares_nothing_is_refused_to_all(app: Flask, people: People) -> None:
     fresh = Flask("fresh")
     fresh.secret_key = "k"
@@ -138,10 +165,10 @@ def test_a_route_that_declares_nothing_is_refused_to_all(app: Flask, people: Peo
     assert fresh.test_client().get("/second/forgotten").status_code == 403
 
 
-def _forgetful() -> Blueprint:
+def _forgetful(**lists: Sequence[str]) -> Blueprint:
     """A blueprint under the same guard, with a view that forgot to say what it needs."""
     blueprint = Blueprint("second", __name__)
-    guard(blueprint)
+    guard(blueprint, **lists)
     blueprint.add_url_rule("/forgotten", "forgotten", lambda: "open")
     return blueprint
 

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.web.conftest import ADDRESSES, Browser, Tags
-from tests.web.test_access import rules
+from tests.web.test_access import MACHINES, rules
 from xtiger.store.models import Organisation, QueueItem
 from xtiger.web.actions import own_path
 
@@ -17,6 +17,8 @@ def test_every_post_without_a_token_is_refused_with_a_sentence(
 ) -> None:
     values = {"module": "Invoices", "record_id": "2", "org": 1, "organisation_id": 1}
     for endpoint, rule in rules(app, "POST").items():
+        if endpoint in MACHINES:
+            continue
         path = app.url_map.bind("localhost").build(
             rule.endpoint, {name: values[name] for name in rule.arguments}
         )

@@ -1,45 +1,35 @@
-"""The consent and its tokens: connecting, choosing organisations, and access for every call."""
+"""Connecting: the app, the consent, the organisations in use, and leaving them again."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.defaults import DEFAULTS
-from xtiger.domain.errors import (
-    AuthorisationError,
-    LeaseLost,
-    PermanentError,
-    TransientError,
-)
+from xtiger.domain.errors import AuthorisationError, PermanentError, XTigerError
 from xtiger.domain.records import DOCUMENTS
-from xtiger.engine import intake
+from xtiger.engine import intake, permissions, tokens
 from xtiger.engine.services import Services
 from xtiger.ports import Access, TokenSet
-from xtiger.store import leases, logs, profiles
-from xtiger.store.leases import Lease
+from xtiger.store import leases, logs, profiles, usage
 from xtiger.store.models import Connection, Organisation, Profile, Template
+from xtiger.telemetry import logger
 
-T = TypeVar("T")
-
-#: Seconds before its end at which an access token is renewed.
-EARLY = 120
 #: How long a started Connect may take, in seconds.
 CONSENT_SECONDS = 900
-#: What XTiger asks for (granular scopes: the only ones newer Xero apps get).
-SCOPES = (
-    "openid profile email offline_access accounting.contacts accounting.settings "
-    "accounting.invoices accounting.payments accounting.attachments"
-)
+#: What XTiger needs in any case, in the scopes that every newer Xero app has.
+SCOPES = permissions.scopes()
+
+log = logger("connect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +40,17 @@ class AppDetails:
     secret_set: bool
     secret_ends: str
     locked: frozenset[str]
+    #: web: people give consent on a page of Xero; custom: Xero's custom connection.
+    kind: str = tokens.WEB
+    #: Permissions ticked beyond what XTiger needs, and what it asks for in all.
+    extras: tuple[str, ...] = ()
+    scopes: str = SCOPES
+    broad: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether Connect can begin."""
+        return bool(self.client_id and self.secret_set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +64,36 @@ class Begun:
 
 def app_details(services: Services) -> AppDetails:
     """Client id and what may be shown of the secret."""
-    client_id, secret = _app(services, required=False)
-    return AppDetails(client_id, bool(secret), secret[-4:], services.settings.locked())
+    app = tokens.app(services, required=False)
+    return AppDetails(
+        app.client_id,
+        bool(app.secret),
+        app.secret[-4:],
+        services.settings.locked(),
+        kind=app.kind,
+        extras=app.extras,
+        scopes=app.scopes,
+        broad=app.broad,
+    )
 
 
-def save_app(services: Services, *, client_id: str, secret: str | None, who: str) -> None:
-    """Stores the app's id and, if given, its secret (sealed)."""
+def save_app(
+    services: Services,
+    *,
+    client_id: str,
+    secret: str | None,
+    who: str,
+    kind: str | None = None,
+    extras: Collection[str] | None = None,
+) -> None:
+    """Stores the app's id, its kind, what it asks for and, if given, its secret (sealed).
+
+    What the environment fixes and what is None stays as it is.
+    """
     now = services.clock.now()
     locked = services.settings.locked()
     with services.database.write() as session:
+        leases.lock_all(session)
         if "xero_client_id" not in locked:
             profiles.put_setting(session, "xero_client_id", client_id.strip(), who=who, now=now)
         if secret and "xero_client_secret" not in locked:
@@ -83,37 +105,28 @@ def save_app(services: Services, *, client_id: str, secret: str | None, who: str
                 now=now,
                 ring=services.ring,
             )
+        if kind in (tokens.WEB, tokens.CUSTOM) and "xero_app_kind" not in locked:
+            profiles.put_setting(session, "xero_app_kind", kind, who=who, now=now)
+        if extras is not None:
+            ticked = [each for each in permissions.EXTRAS if each in extras]
+            profiles.put_setting(session, "xero_permissions", ticked, who=who, now=now)
         # A consent that broke over a wrong secret gets another chance with the new one.
         session.execute(update(Connection).values(broken=None, broken_at=None))
         for row in profiles.organisations(session):
             if row.held_why:
                 row.held_until = row.held_why = None
                 row.held_times = 0
-                _carry_on(session, row, "new app details", now)
-
-
-def _app(services: Services, *, required: bool = True) -> tuple[str, str]:
-    settings = services.settings
-    with services.database.read() as session:
-        client_id = settings.xero_client_id or profiles.setting(session, "xero_client_id") or ""
-        secret = (
-            settings.xero_client_secret
-            or profiles.setting(session, "xero_client_secret", services.ring)
-            or ""
-        )
-    if required and not (client_id and secret):
-        raise PermanentError("Enter the client id and secret of your Xero app first.")
-    return str(client_id), str(secret)
+                tokens.carry_on(session, row, "new app details", now)
 
 
 def begin(services: Services, *, who: str) -> Begun:
     """Starts a Connect: state and PKCE verifier go sealed into the person's own session."""
-    client_id, _secret = _app(services)
+    app = tokens.app(services)
     state, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
     url = services.xero.authorise_url(
-        client_id=client_id,
+        client_id=app.client_id,
         redirect_uri=services.links.callback(),
-        scopes=SCOPES,
+        scopes=app.scopes,
         state=state,
         verifier=verifier,
     )
@@ -141,24 +154,33 @@ def finish(
         raise PermanentError("You didn't press Allow access. Nothing changed.")
     if "code" not in args:
         raise PermanentError(f"Xero didn't connect and says: “{args.get('error', 'nothing')}”.")
-    client_id, secret = _app(services)
-    tokens = services.xero.exchange(
-        client_id=client_id,
-        secret=secret,
+    app = tokens.app(services)
+    given = services.xero.exchange(
+        client_id=app.client_id,
+        secret=app.secret,
         redirect_uri=services.links.callback(),
         code=args["code"],
         verifier=str(begun["verifier"]),
     )
-    return _keep(services, tokens)
+    return _keep(services, given, kind=tokens.WEB)
 
 
-def _keep(services: Services, tokens: TokenSet) -> list[Organisation]:
+def connect_custom(services: Services, *, who: str) -> list[Organisation]:
+    """Connects by a custom connection: no page of Xero, the app itself is the consent.
+
+    Raises PermanentError or AuthorisationError with the page's sentence.
+    """
+    return _keep(services, tokens.mint(services), kind=tokens.CUSTOM)
+
+
+def _keep(services: Services, given: TokenSet, *, kind: str) -> list[Organisation]:
     """Stores a consent and the organisations it covers; what waited for it goes on."""
-    tenants = services.xero.tenants(tokens.access_token)
+    tenants = services.xero.tenants(given.access_token)
     now = services.clock.now()
     with services.database.write() as session:
-        connection = Connection(connected_at=now)
-        _put_tokens(services, connection, tokens)
+        leases.lock_all(session)
+        connection = Connection(kind=kind, connected_at=now, checked_at=now)
+        tokens.put(services, connection, given)
         session.add(connection)
         session.flush()
         known = {row.tenant_id: row for row in session.scalars(select(Organisation))}
@@ -168,27 +190,15 @@ def _keep(services: Services, tokens: TokenSet) -> list[Organisation]:
             row.name = tenant.name
             row.link_id = tenant.connection_id
             row.connection_id = connection.id
-            row.held_until = row.held_why = None
-            row.held_times = 0
             session.add(row)
             covered.append(row)
         session.flush()
         _drop_unused(session)
         for row in covered:
-            _carry_on(session, row, "reconnected", now)
+            tokens.welcome(session, row, "reconnected", now)
     for row in covered:
         services.dispatcher.wake(row.id)
     return covered
-
-
-def _put_tokens(services: Services, row: Connection, tokens: TokenSet) -> None:
-    row.tokens = services.ring.seal(
-        {"access": tokens.access_token, "refresh": tokens.refresh_token}
-    )
-    row.expires_at = tokens.expires_at
-    row.scope = tokens.scope
-    row.email = tokens.email or row.email
-    row.broken = row.broken_at = None
 
 
 def choose(services: Services, tenant_ids: Sequence[str], *, who: str) -> list[Organisation]:
@@ -300,18 +310,16 @@ def resume(services: Services, organisation_id: int) -> None:
         row = session.get_one(Organisation, organisation_id)
         row.paused_at = row.paused_by = None
         row.held_until = row.held_why = None
-        _carry_on(session, row, "resumed", now)
+        tokens.carry_on(session, row, "resumed", now)
     services.dispatcher.wake(organisation_id)
 
 
-def _carry_on(session: Session, row: Organisation, why: str, now: datetime) -> None:
-    """Asks for a run of what waits, unless one that was stopped goes on by itself."""
-    if row.chosen and row.live_since and not logs.unended_runs(session, row.id):
-        logs.ask_run(session, row.id, kind="scheduled", requested_by=why, now=now)
-
-
 def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
-    """Takes an organisation out of the consent and out of use; links and logs stay."""
+    """Takes an organisation out of the consent and out of use; links and logs stay.
+
+    The last one in use ends its consent: no key to the books is kept that nothing needs.
+    Organisations that were only offered then need a new Connect.
+    """
     now = services.clock.now()
     with services.database.read() as session:
         row = session.get_one(Organisation, organisation_id)
@@ -319,16 +327,51 @@ def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
     if connection_id and link_id:
         # A consent that is gone already has nothing left to disconnect.
         with suppress(AuthorisationError):
-            token = _token(services, connection_id)
+            token = tokens.access_token(services, connection_id)
             services.xero.disconnect(access_token=token, connection_id=link_id)
     with services.database.write() as session:
+        leases.lock_all(session)
         row = session.get_one(Organisation, organisation_id)
         row.chosen = row.auto_sync = False
         row.live_since = None
         row.connection_id = row.link_id = None
+        row.removed = row.removed_at = None
         logs.end_runs(session, organisation_id, sentence=f"{row.name} was disconnected.", now=now)
         session.flush()
-        _drop_unused(session)
+        ended = _let_go(session, connection_id)
+    if ended is not None:
+        _revoke(services, ended)
+
+
+def _let_go(session: Session, connection_id: int | None) -> Connection | None:
+    """Forgets a consent none of whose organisations is in use; answers with it."""
+    row = session.get(Connection, connection_id, with_for_update=True) if connection_id else None
+    if row is None:
+        return None
+    covered = session.scalars(
+        select(Organisation).where(Organisation.connection_id == row.id)
+    ).all()
+    if any(one.chosen for one in covered):
+        return None
+    for one in covered:
+        one.connection_id = one.link_id = None
+    session.flush()
+    session.delete(row)
+    return row
+
+
+def _revoke(services: Services, row: Connection) -> None:
+    """Ends a consent at Xero. Where that fails its tokens are forgotten all the same."""
+    refresh_token = tokens.refresh_token_of(services, row)
+    if refresh_token is None:
+        return
+    try:
+        app = tokens.app(services)
+        services.xero.revoke(
+            client_id=app.client_id, secret=app.secret, refresh_token=refresh_token
+        )
+    except XTigerError as failure:
+        log.warning("consent not revoked", connection=row.id, why=failure.sentence)
 
 
 def _drop_unused(session: Session) -> None:
@@ -350,7 +393,7 @@ def refresh_reference(services: Services, organisation_id: int) -> None:
         row = session.get_one(Organisation, organisation_id)
     paths = {"organisation": "Organisation", "accounts": "Accounts", "tax_rates": "TaxRates"}
     read = {
-        kind: _with_access(services, row, partial(_read, services, path))
+        kind: tokens.with_access(services, row, partial(_read, services, path))
         for kind, path in paths.items()
     }
     now = services.clock.now()
@@ -363,128 +406,16 @@ def refresh_reference(services: Services, organisation_id: int) -> None:
         kept.currency = facts.get("BaseCurrency")
         kept.short_code = facts.get("ShortCode")
         kept.time_zone = facts.get("Timezone")
+    usage.flush(services.database, services.xero.usage(), now=now)
 
 
-def call(
-    services: Services,
-    lease: Lease,
-    send: Callable[[Access], T],
-    *,
-    until: datetime | None = None,
-) -> T:
-    """Makes one call of a drain with a fresh token; once more if the token had just ended.
-
-    `until` is the last moment at which it may start (TransientError after it): later its lease
-    might not outlive it, or Xero might have forgotten the key that makes it a repeat.
-    """
-    with services.database.read() as session:
-        row = session.get_one(Organisation, lease.organisation_id)
-
-    def in_time(access: Access) -> T:
-        if until and services.clock.now() > until:
-            raise TransientError(
-                "Getting ready for a call took too long; XTiger begins it again by itself.",
-                retry_after=0,
-                counts=False,
-            )
-        return send(access)
-
-    return _with_access(services, row, in_time)
+def set_day_limit(services: Services, organisation_id: int, limit: int) -> None:
+    """Says how many calls a day the app's tier allows. Raises PermanentError for others."""
+    if limit not in usage.DAY_LIMITS:
+        raise PermanentError("Xero allows 1,000 or 5,000 calls a day; choose one of them.")
+    with services.database.write() as session:
+        session.get_one(Organisation, organisation_id).day_limit = limit
 
 
 def _read(services: Services, path: str, access: Access) -> Sequence[Mapping[str, Any]]:
     return services.xero.read(access, path)
-
-
-def _with_access(services: Services, row: Organisation, send: Callable[[Access], T]) -> T:
-    if row.connection_id is None:
-        raise AuthorisationError(f"{row.name} isn't connected. Connect it under API details.")
-    token = _token(services, row.connection_id)
-    try:
-        return send(Access(token, row.tenant_id))
-    except AuthorisationError as refusal:
-        if not refusal.expired:
-            raise
-    # Refused before anything was stored: the same call may go again with a new token.
-    token = _token(services, row.connection_id, not_this=token)
-    return send(Access(token, row.tenant_id))
-
-
-def _token(services: Services, connection_id: int, *, not_this: str | None = None) -> str:
-    """A good access token; whatever keeps it from us is a matter of the consent, not of a call."""
-    try:
-        return _good_token(services, connection_id, not_this)
-    except PermanentError as refusal:
-        raise AuthorisationError(refusal.sentence) from refusal
-    except LeaseLost as lost:
-        raise TransientError("The connection was renewed elsewhere.", counts=False) from lost
-
-
-def _good_token(services: Services, connection_id: int, not_this: str | None) -> str:
-    """A good access token of a consent, refreshed if it ends soon or was just refused.
-
-    1. A stored token that is good for a while is used.
-    2. Else whoever gets the refresh lease refreshes, and stores before anybody uses it.
-    3. The others wait and read again.
-    """
-    deadline = services.clock.now() + timedelta(seconds=2 * services.patience.call)
-    while services.clock.now() < deadline:
-        with services.database.read() as session:
-            row = session.get(Connection, connection_id)
-        if row is None or row.tokens is None:
-            raise AuthorisationError("Xero isn't connected. Connect it under API details.")
-        if row.broken:
-            raise AuthorisationError(row.broken)
-        stored = services.ring.open(row.tokens)
-        ends = row.expires_at or services.clock.now()
-        fresh = ends - timedelta(seconds=EARLY) > services.clock.now()
-        if fresh and stored["access"] != not_this:
-            return str(stored["access"])
-        fence = leases.take_refresh(
-            services.database,
-            connection_id,
-            holder=services.worker,
-            now=services.clock.now(),
-            seconds=2 * services.patience.call,
-        )
-        if fence is None:
-            services.clock.sleep(0.2)
-            continue
-        try:
-            return _refresh(services, connection_id, fence, not_this)
-        finally:
-            _free(services, connection_id, fence)
-    raise TransientError("The connection to Xero is being renewed elsewhere; XTiger goes on then.")
-
-
-def _refresh(services: Services, connection_id: int, fence: int, not_this: str | None) -> str:
-    """Rotates the tokens as the one refresher; a dead consent is noted for everybody."""
-    client_id, secret = _app(services)
-    with services.database.read() as session:
-        row = session.get_one(Connection, connection_id)
-    stored = services.ring.open(row.tokens or b"")
-    ends = row.expires_at or services.clock.now()
-    if stored["access"] != not_this and ends - timedelta(seconds=EARLY) > services.clock.now():
-        return str(stored["access"])  # somebody refreshed between our two looks
-    try:
-        tokens = services.xero.refresh(
-            client_id=client_id, secret=secret, refresh_token=str(stored["refresh"])
-        )
-    except AuthorisationError as refusal:
-        with services.database.write() as session:
-            kept = leases.held_refresh(session, connection_id, fence)
-            kept.broken, kept.broken_at = refusal.sentence, services.clock.now()
-        raise
-    with services.database.write() as session:
-        _put_tokens(services, leases.held_refresh(session, connection_id, fence), tokens)
-    return tokens.access_token
-
-
-def _free(services: Services, connection_id: int, fence: int) -> None:
-    with services.database.write() as session:
-        session.execute(
-            update(Connection)
-            .where(Connection.id == connection_id, Connection.refresh_fence == fence)
-            .values(refresh_until=None, refresher=None)
-            .execution_options(synchronize_session=False)
-        )

@@ -22,12 +22,12 @@ from xtiger.domain.records import (
     XeroLink,
 )
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
-from xtiger.engine import connect, intake, recovery
+from xtiger.engine import connect, intake, recovery, tokens
 from xtiger.engine.build import Builder, Ready, StaleReference
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle
 from xtiger.ports import Answer
-from xtiger.store import bindings, journal, leases, logs, queue
+from xtiger.store import bindings, journal, leases, logs, queue, usage
 from xtiger.store.leases import Lease
 from xtiger.store.models import Attempt, Organisation, QueueItem
 from xtiger.telemetry import logger
@@ -83,6 +83,7 @@ def drain(services: Services, organisation_id: int, *, run_id: int | None = None
         return Drained(False, lost.sentence, parked=True, elsewhere=True)
     finally:
         leases.release(services.database, lease)
+        usage.flush(services.database, services.xero.usage(), now=services.clock.now())
 
 
 @dataclass(slots=True)
@@ -173,6 +174,8 @@ class _Drain:
             return Drained(False, f"{row.name} is paused.", parked=True)
         if not row.chosen or row.connection_id is None:
             return Drained(False, f"{row.name} isn't connected. Connect it under API details.")
+        if row.removed:
+            return Drained(False, row.removed)
         return None
 
     def _prepare(self) -> Builder:
@@ -298,7 +301,7 @@ class _Drain:
         self.services.observe("journalled")
         began = time.monotonic()
         try:
-            answer = connect.call(
+            answer = tokens.call(
                 self.services,
                 self.lease,
                 lambda access: self.services.xero.save_many(access, call),
@@ -325,6 +328,7 @@ class _Drain:
             journal.close(attempt, outcome="not sent", now=self.services.clock.now())
 
     def _settle(self, attempt_id: int, answer: Answer, duration_ms: int) -> None:
+        elements = recovery.claimed(self.services, self.lease, attempt_id, answer)
         now = self.services.clock.now()
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
@@ -333,7 +337,7 @@ class _Drain:
                 session,
                 attempt,
                 journal.elements_of(session, attempt_id),
-                answer.elements,
+                elements,
                 now=now,
                 duration_ms=duration_ms,
             )
@@ -346,7 +350,12 @@ class _Drain:
                 answer=answer.body,
             )
             logs.touch_success(session, self.organisation_id, now=now)
-            session.get_one(Organisation, self.organisation_id).day_left = answer.day_left
+            usage.learn(
+                session.get_one(Organisation, self.organisation_id),
+                day_left=answer.day_left,
+                minute=answer.minute,
+                now=now,
+            )
 
     def _write_back(self) -> None:
         """Gives the CRM the ids and numbers that were agreed; a repeat is harmless."""

@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError, TransientError, UnknownOutcome
+from xtiger.domain.hints import explain
 from xtiger.domain.queueing import State
 from xtiger.domain.resources import CATALOGUE, Resource, Verb, unique_key
-from xtiger.engine import connect
+from xtiger.engine import tokens
 from xtiger.engine.services import Services
 from xtiger.engine.settle import sent_elements, settle
 from xtiger.ports import Answer, Element
-from xtiger.store import bindings, journal, leases, logs, queue
+from xtiger.store import bindings, journal, leases, logs, queue, usage
 from xtiger.store.leases import Lease
-from xtiger.store.models import Attempt, AttemptElement
+from xtiger.store.models import Attempt, AttemptElement, Organisation
 
 #: How much earlier than an attempt Xero's own clock may date what it stored.
 CLOCKS_APART = timedelta(minutes=5)
@@ -84,7 +85,7 @@ def replay(services: Services, lease: Lease, attempt_id: int, *, run_id: int | N
         call = journal.call_of(attempt, len(elements))
     services.observe("replaying")
     try:
-        answer = connect.call(
+        answer = tokens.call(
             services,
             lease,
             lambda access: believable(services.xero.save_many(access, call)),
@@ -94,6 +95,7 @@ def replay(services: Services, lease: Lease, attempt_id: int, *, run_id: int | N
         raise UnknownOutcome(
             f"Xero's first answer was lost, and it says now: {refusal.sentence}"
         ) from refusal
+    answered = claimed(services, lease, attempt_id, answer)
     with services.database.write() as session:
         leases.guard(session, lease)
         attempt = session.get_one(Attempt, attempt_id)
@@ -102,7 +104,7 @@ def replay(services: Services, lease: Lease, attempt_id: int, *, run_id: int | N
             session,
             attempt,
             journal.elements_of(session, attempt_id),
-            answer.elements,
+            answered,
             now=now,
             run_id=run_id,
         )
@@ -115,6 +117,12 @@ def replay(services: Services, lease: Lease, attempt_id: int, *, run_id: int | N
             answer=answer.body,
         )
         logs.touch_success(session, lease.organisation_id, now=now)
+        usage.learn(
+            session.get_one(Organisation, lease.organisation_id),
+            day_left=answer.day_left,
+            minute=answer.minute,
+            now=now,
+        )
 
 
 def believable(answer: Answer) -> Answer:
@@ -125,6 +133,39 @@ def believable(answer: Answer) -> Answer:
             "before it sends anything again."
         )
     return answer
+
+
+def claimed(services: Services, lease: Lease, attempt_id: int, answer: Answer) -> Sequence[Element]:
+    """The answer's elements; a create refused over its key is ours where Xero has it from us.
+
+    So it is after a database was put back to an older state, or when Xero once left an object
+    out of a list. One look-up for all of them; a stranger's stays refused.
+    """
+    with services.database.read() as session:
+        attempt = session.get_one(Attempt, attempt_id)
+    payloads = sent_elements(attempt)
+    places = [place for place, one in enumerate(answer.elements) if _over_its_key(one)]
+    if attempt.verb != Verb.CREATE or not places:
+        return answer.elements
+    resource = Resource(attempt.resource)
+    found = _find(services, lease, attempt, [payloads[place] for place in places])
+    with services.database.read() as session:
+        taken = _bound(session, lease, resource, found)
+    elements = list(answer.elements)
+    for place in places:
+        verdict = _verdict(resource, payloads[place], found, taken)
+        if verdict is not None and verdict.stored:
+            elements[place] = verdict
+    return elements
+
+
+#: Causes that say: an object with this key is there.
+_KEY_TAKEN = frozenset({"number-taken", "contact-number-taken", "code-taken"})
+
+
+def _over_its_key(element: Element) -> bool:
+    causes = {explain([fault]).fingerprint.partition(":")[0] for fault in element.faults}
+    return element.stored is False and bool(causes & _KEY_TAKEN)
 
 
 def refuse(services: Services, lease: Lease, attempt_id: int, refusal: PermanentError) -> None:
@@ -238,15 +279,17 @@ def _find(
     found: list[Mapping[str, Any]] = []
     if keys:
         found.extend(
-            connect.call(services, lease, lambda access: services.xero.find(access, resource, keys))
+            tokens.call(services, lease, lambda access: services.xero.find(access, resource, keys))
         )
     if len(keys) < len(payloads):
         since = attempt.opened_at - CLOCKS_APART
         found.extend(
-            connect.call(
+            tokens.call(
                 services,
                 lease,
-                lambda access: services.xero.changed_since(access, resource, since),
+                lambda access: list(
+                    services.xero.changes(access, resource, since=since, mine=True)
+                ),
             )
         )
     return found

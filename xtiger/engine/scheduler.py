@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError, XTigerError
 from xtiger.domain.records import Module, RecordRef
-from xtiger.engine import intake, reports
+from xtiger.engine import intake, reports, tokens, webhooks
 from xtiger.engine.drain import drain
 from xtiger.engine.services import Services
-from xtiger.store import leases, logs, profiles, queue
+from xtiger.store import journal, leases, logs, profiles, queue, usage
 from xtiger.store.models import Attempt, Organisation, Run
 from xtiger.telemetry import logger
 
@@ -23,6 +24,8 @@ from xtiger.telemetry import logger
 TICK = 2
 #: Organisations drained at once by one process.
 POOL = 4
+#: Seconds between two looks for connections that were quiet for a day.
+KEEP = 3600
 
 log = logger("scheduler")
 
@@ -51,7 +54,7 @@ def sync_now(
     intake.add_selected(services, organisation_id=organisation_id, modules=modules, who=who)
     now = services.clock.now()
     with services.database.read() as session:
-        due = [row.id for row in awake if queue.due_count(session, row.id, now=now)]
+        due = [row.id for row in awake if _has_work(session, row.id, now)]
     return _ask(services, due, who=who)
 
 
@@ -75,6 +78,15 @@ def _chosen(services: Services, organisation_id: int | None) -> list[Organisatio
     with services.database.read() as session:
         rows = profiles.organisations(session)
     return [row for row in rows if organisation_id in (None, row.id)]
+
+
+def _has_work(session: Session, organisation_id: int, now: datetime) -> bool:
+    """Whether something is due, or a call whose outcome nobody knows yet waits to be found out.
+
+    A run that ends while it asks Xero about such a call (a scope is missing, say) leaves it open.
+    """
+    due = queue.due_count(session, organisation_id, now=now)
+    return bool(due or journal.still_open(session, organisation_id))
 
 
 def _ask(
@@ -106,17 +118,20 @@ def schedule_due(services: Services) -> list[int]:
     woken = []
     with services.database.write() as session:
         rules = profiles.profiles(session)
+        broken = profiles.broken_connections(session)
         for row in profiles.organisations(session):
             if not row.live_since or not row.auto_sync or row.paused_at:
                 continue
             if row.held_until and row.held_until > now:
                 continue
+            if row.removed or row.connection_id in broken:
+                continue  # it goes on by itself once a person has connected again
             for rule in rules:
                 if rule.organisation_id == row.id and rule.retries:
                     queue.retry_by_schedule(
                         session, row.id, rule.module, most=rule.retries, now=now
                     )
-            if queue.due_count(session, row.id, now=now):
+            if _has_work(session, row.id, now):
                 # A run that was parked takes what is due along.
                 if not logs.unended_runs(session, row.id):
                     logs.ask_run(
@@ -211,9 +226,18 @@ def waiting(services: Services) -> list[int]:
 
 def once(services: Services, *, due_only: bool = True) -> None:
     """One pass for hosts that only have cron: relay, ask, drain, mail, in this process."""
+    tokens.keep_alive(services)
+    webhooks.handle(services)
     for organisation_id in dict.fromkeys([*schedule_due(services), *waiting(services)]):
         work(services, organisation_id)
+    webhooks.forget(services)
+    count_usage(services)
     reports.report_ended(services)
+
+
+def count_usage(services: Services) -> None:
+    """Adds what this process's calls took since the last time to the day's figures."""
+    usage.flush(services.database, services.xero.usage(), now=services.clock.now())
 
 
 class Embedded:
@@ -266,6 +290,16 @@ class Embedded:
         for organisation_id in waiting(self._services):
             self.wake(organisation_id)
 
+    def receive(self) -> None:
+        """Puts what Xero's webhooks told into the inbox, and counts what calls took."""
+        self._safely(lambda: webhooks.handle(self._services))
+        self._safely(lambda: webhooks.forget(self._services))
+        self._safely(lambda: count_usage(self._services))
+
+    def keep(self) -> None:
+        """Keeps quiet connections alive."""
+        self._safely(lambda: tokens.keep_alive(self._services))
+
     def post(self) -> None:
         """Writes the mails of ended runs and sends what waits; a slow server delays only these."""
         self._safely(lambda: reports.report_ended(self._services))
@@ -278,7 +312,7 @@ class Embedded:
         for organisation_id in schedule_due(self._services):
             self.wake(organisation_id)
 
-    def _safely(self, beat: Callable[[], None]) -> None:
+    def _safely(self, beat: Callable[[], object]) -> None:
         try:
             beat()
         except XTigerError as failure:
@@ -296,6 +330,16 @@ class Embedded:
         )
         self._scheduler.add_job(
             self.post, "interval", seconds=max(0.2, TICK * min(1, factor)), id="post"
+        )
+        self._scheduler.add_job(
+            self.receive, "interval", seconds=max(0.2, TICK * min(1, factor)), id="receive"
+        )
+        self._scheduler.add_job(
+            self.keep,
+            "interval",
+            seconds=max(1, KEEP * min(1, factor)),
+            id="keep",
+            next_run_time=datetime.now(UTC) + timedelta(seconds=TICK),
         )
         interval = self._services.settings.sync_interval
         self._scheduler.add_job(

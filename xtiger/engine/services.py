@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from urllib.parse import quote
 
 from xtiger.domain.records import Module, RecordRef
@@ -43,6 +44,41 @@ def never() -> bool:
     return False
 
 
+class Event(Protocol):
+    """One event of a webhook delivery: an object of an organisation that changed.
+
+    `resource` is None where it's none of XTiger's; `at` is UTC by Xero's clock, None where it
+    can't be read.
+    """
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def resource(self) -> Resource | None: ...
+    @property
+    def resource_id(self) -> str: ...
+    @property
+    def at(self) -> datetime | None: ...
+
+
+class Delivery(Protocol):
+    """One delivery of Xero's webhooks: its events, numbered from `first` to `last`."""
+
+    @property
+    def events(self) -> Sequence[Event]: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+def no_webhooks(_body: bytes) -> Delivery:
+    """Reads no delivery: whoever takes webhooks hands in what reads them."""
+    raise ValueError("nothing here reads webhooks")
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """The one place that builds addresses of our own pages and of Xero's."""
@@ -61,6 +97,10 @@ class Links:
     def callback(self) -> str:
         """The redirect URL that Xero's app must know letter by letter."""
         return f"{self.public_url}/connection/callback"
+
+    def webhooks(self) -> str:
+        """Where Xero sends its webhooks."""
+        return f"{self.public_url}/webhooks/xero"
 
     def xero(self, organisation: Organisation, resource: Resource, xero_id: str) -> str | None:
         """Where a person sees the object in Xero, None where no shape of link is known."""
@@ -111,6 +151,8 @@ class Services:
     clock: Clock = field(default_factory=SystemClock)
     dispatcher: Dispatcher = field(default_factory=NoDispatcher)
     observe: Observer = unseen
+    #: Reads the raw body of a webhook delivery; ValueError or XTigerError where it can't.
+    read_delivery: Callable[[bytes], Delivery] = no_webhooks
     #: Whether this process is ending: a drain then stops after the call under way.
     stopping: Callable[[], bool] = never
 

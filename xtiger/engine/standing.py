@@ -137,6 +137,10 @@ def _waiting(
         return "In Queue", "Its organisation isn't connected."
     if row.paused_at:
         return "In Queue", f"{row.name} is paused since {row.paused_at:%H:%M} UTC."
+    if row.removed:
+        return "In Queue", row.removed
+    if row.connection_id in profiles.broken_connections(session):
+        return "In Queue", row.held_why or "Its organisation must be connected again."
     if row.held_until and row.held_until > now:
         return "In Queue", f"{row.held_why} It goes on at about {row.held_until:%H:%M} UTC."
     if row.held_why and row.last_success_at is None:

@@ -61,6 +61,15 @@ def lock(session: Session, organisation_ids: Iterable[int]) -> None:
         )
 
 
+def lock_all(session: Session) -> None:
+    """Locks every organisation's row: before consents are locked or changed, never after.
+
+    Whoever joins organisations with a consent holds both; one order for all rules out that two
+    of them wait for each other.
+    """
+    lock(session, session.scalars(select(Organisation.id)))
+
+
 def guard(session: Session, lease: Lease) -> None:
     """Locks the lease row for the rest of the transaction. Raises LeaseLost if it's not ours.
 

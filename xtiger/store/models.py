@@ -81,12 +81,18 @@ class Connection(Base):
 
     __tablename__ = "xtiger_connection"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
+    #: web: a person's consent, renewed by its refresh token; custom: Xero's custom connection.
+    kind: Mapped[str] = mapped_column(String(10), default="web", server_default="web")
     email: Mapped[str | None] = mapped_column(String(255))
+    #: The permissions Xero granted, by blanks.
     scope: Mapped[str] = mapped_column(Text, default="")
-    #: The token set, sealed by the key ring; never read outside engine/connect.
+    #: The token set, sealed by the key ring; never read outside engine/tokens.
     tokens: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     connected_at: Mapped[datetime] = mapped_column(Moment)
+    #: When its tokens were last renewed, and when its organisations were last read.
+    refreshed_at: Mapped[datetime | None] = mapped_column(Moment)
+    checked_at: Mapped[datetime | None] = mapped_column(Moment)
     #: Why a person must connect again, NULL while the consent works.
     broken: Mapped[str | None] = mapped_column(Text)
     broken_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -122,7 +128,21 @@ class Organisation(Base):
     held_times: Mapped[int] = mapped_column(Integer, default=0)
     #: A limit of Xero's holds it, which no person can lift.
     held_by_xero: Mapped[bool] = mapped_column(default=False)
+    #: Why Xero no longer lets us in although the consent lives, NULL while it does.
+    removed: Mapped[str | None] = mapped_column(Text)
+    removed_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Calls a day that the app's tier allows: 1,000 or 5,000.
+    day_limit: Mapped[int] = mapped_column(Integer, default=1000, server_default="1000")
+    #: Calls left today as Xero last said, and when it did.
     day_left: Mapped[int | None] = mapped_column(Integer)
+    day_left_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Xero's window of a minute as it was last known, for whoever works on it next.
+    minute_began: Mapped[datetime | None] = mapped_column(Moment)
+    minute_left: Mapped[int | None] = mapped_column(Integer)
+    #: The last webhook that told of it.
+    webhook_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Webhooks since then went missing: what changed after it must be polled.
+    poll_from: Mapped[datetime | None] = mapped_column(Moment)
     last_success_at: Mapped[datetime | None] = mapped_column(Moment)
     #: The drain lease (fenced): every write of a drain is guarded by this number.
     holder: Mapped[str | None] = mapped_column(String(80))
@@ -140,6 +160,57 @@ class Reference(Base):
     kind: Mapped[str] = mapped_column(String(30))
     data: Mapped[Any] = mapped_column(Exact)
     read_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class UsageDay(Base):
+    """What the calls to one organisation took on one day (UTC)."""
+
+    __tablename__ = "xtiger_usage"
+    organisation_id: Mapped[int] = mapped_column(
+        ForeignKey("xtiger_organisation.id"), primary_key=True, autoincrement=False
+    )
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    calls: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: Bodies and headers.
+    bytes_out: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_in: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Webhook(Base):
+    """One delivery of Xero's webhooks, raw as it came."""
+
+    __tablename__ = "xtiger_webhook"
+    __table_args__ = (Index("ix_xtiger_webhook_handled", "handled_at", "id"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(Moment)
+    #: When its events were put into the inbox, NULL while it waits.
+    handled_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: How many events reached the inbox, and how many were of nobody here.
+    taken: Mapped[int] = mapped_column(Integer, default=0)
+    dropped: Mapped[int] = mapped_column(Integer, default=0)
+    #: Why it couldn't be read.
+    fault: Mapped[str | None] = mapped_column(Text)
+
+
+class XeroChange(Base):
+    """An object that changed in Xero and waits to be read: one row, however often it changed."""
+
+    __tablename__ = "xtiger_xero_change"
+    # Nor is a row's number here used again: a reader deletes by it what it has read.
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "resource", "xero_id"),
+        {"sqlite_autoincrement": True},
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    resource: Mapped[str] = mapped_column(String(30))
+    xero_id: Mapped[str] = mapped_column(String(40))
+    #: How many events merged into it: a reader deletes it only if none came meanwhile.
+    changes: Mapped[int] = mapped_column(Integer, default=1)
+    #: The newest event's own moment, and when we were first told.
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+    noticed_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class Profile(Base):

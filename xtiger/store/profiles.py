@@ -14,6 +14,7 @@ from xtiger.domain.records import DocumentType, Module, RecordRef, SyncFlag
 from xtiger.domain.selection import RuleKind, SelectionRule, SyncProfile
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import (
+    Connection,
     Flag,
     Organisation,
     Profile,
@@ -29,6 +30,11 @@ def organisations(session: Session, *, chosen: bool | None = True) -> list[Organ
     if chosen is not None:
         statement = statement.where(Organisation.chosen.is_(chosen))
     return list(session.scalars(statement))
+
+
+def broken_connections(session: Session) -> set[int]:
+    """The consents for which a person must connect again."""
+    return set(session.scalars(select(Connection.id).where(Connection.broken.is_not(None))))
 
 
 def profiles(session: Session) -> list[SyncProfile]:
@@ -184,6 +190,11 @@ def setting(session: Session, name: str, ring: KeyRing | None = None) -> Any:
     return ring.open(str(row.value).encode()) if ring else None
 
 
+def has_setting(session: Session, name: str) -> bool:
+    """Whether somebody has set it."""
+    return session.get(Setting, name) is not None
+
+
 def put_setting(
     session: Session,
     name: str,
@@ -199,3 +210,8 @@ def put_setting(
     row.sealed = ring is not None
     row.changed_by, row.changed_at = who, now
     session.add(row)
+
+
+def drop_setting(session: Session, name: str) -> None:
+    """Takes a setting out; one never set is fine."""
+    session.execute(delete(Setting).where(Setting.name == name))

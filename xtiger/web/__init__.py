@@ -21,8 +21,14 @@ from xtiger.web import (
     runs,
     search,
     ui,
+    webhooks,
     what_syncs,
 )
+
+#: What is open to all: the pages' own files, and what Xero signs.
+PUBLIC = ("static", "bootstrap_css", "icons", "xero_webhook")
+#: Whose POSTs need no token of a session: there is none.
+TOKENLESS = ("xero_webhook",)
 
 _PAGES = (
     dashboard,
@@ -35,6 +41,7 @@ _PAGES = (
     what_syncs,
     mapping,
     email_notification,
+    webhooks,
 )
 
 
@@ -47,7 +54,7 @@ def create_blueprint() -> Blueprint:
         static_folder=str(files("xtiger") / "static"),
         static_url_path="/static/xtiger",
     )
-    access.guard(blueprint, public=("static", "bootstrap_css", "icons"))
+    access.guard(blueprint, public=PUBLIC, tokenless=TOKENLESS)
     assets.put_on(blueprint)
     errors.put_on(blueprint)
     blueprint.record_once(lambda state: ui.put_on(state.app.jinja_env))

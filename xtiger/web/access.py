@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
@@ -93,8 +93,13 @@ def needs(capability: str) -> Callable[[View], View]:
     return declare
 
 
-def guard(blueprint: Blueprint, *, public: Sequence[str] = ()) -> None:
-    """Puts the rules before every request of a blueprint; `public` names its files' endpoints.
+def guard(
+    blueprint: Blueprint, *, public: Sequence[str] = (), tokenless: Sequence[str] = ()
+) -> None:
+    """Puts the rules before every request of a blueprint.
+
+    `public` names the endpoints that are open to all, `tokenless` those whose POSTs come from
+    machines, which prove themselves in another way.
 
     1. An endpoint without a declaration is refused.
     2. Nobody signed in: to the sign-in page, or 401 for a fragment.
@@ -102,9 +107,11 @@ def guard(blueprint: Blueprint, *, public: Sequence[str] = ()) -> None:
     4. A POST without a fresh token of this session is refused.
     """
     open_to_all = {f"{blueprint.name}.{name}" for name in public}
+    by_machines = {f"{blueprint.name}.{name}" for name in tokenless}
 
     def check() -> ResponseReturnValue | None:
         if request.endpoint in open_to_all:
+            _check_method(by_machines)
             return None
         view = current_app.view_functions[request.endpoint or ""]
         capability = getattr(view, "xtiger_needs", None)
@@ -115,8 +122,7 @@ def guard(blueprint: Blueprint, *, public: Sequence[str] = ()) -> None:
             return _sign_in()
         if not person.can(capability):
             abort(403)
-        if request.method not in {"GET", "HEAD", "OPTIONS"}:
-            _check_token()
+        _check_method(by_machines)
         return None
 
     blueprint.before_request(check)
@@ -153,6 +159,11 @@ def _sign_in() -> ResponseReturnValue:
 
 def _own_path(path: str) -> str:
     return f"{request.script_root}{path}"
+
+
+def _check_method(by_machines: Collection[str]) -> None:
+    if request.method not in {"GET", "HEAD", "OPTIONS"} and request.endpoint not in by_machines:
+        _check_token()
 
 
 def _check_token() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import abort, redirect, request
@@ -9,13 +11,13 @@ from flask import session as browser
 from sqlalchemy import select
 
 from xtiger.domain.queueing import OPEN
-from xtiger.engine import connect
-from xtiger.store import profiles, queue
+from xtiger.engine import connect, permissions, tokens, webhooks
+from xtiger.store import profiles, queue, usage
 from xtiger.store.models import Connection, Organisation
 from xtiger.web.access import needs
-from xtiger.web.actions import done, fault, go, name, spoken
-from xtiger.web.forms import AppForm
-from xtiger.web.frame import load, page, waiting, xt
+from xtiger.web.actions import done, fault, go, name, spoken, whole
+from xtiger.web.forms import AppForm, WebhookForm
+from xtiger.web.frame import load, now, page, waiting, xt
 from xtiger.web.routes import Routes
 from xtiger.web.words import say
 
@@ -29,28 +31,95 @@ _CONSENT = "xtiger_consent"
 def api_details() -> Any:
     """The whole page."""
     details = connect.app_details(xt().services)
-    return _page(AppForm(formdata=None, data={"client_id": details.client_id}))
+    shown = {"client_id": details.client_id, "kind": details.kind, "extras": list(details.extras)}
+    return _page(_boxed(AppForm(formdata=None, data=shown)), WebhookForm(formdata=None))
 
 
 @routes.post("/api-details")
 @needs("setup")
 def api_save() -> Any:
-    """Stores the app's id and secret."""
-    form = AppForm()
+    """Stores the app's id and secret, its kind, and what it asks for."""
+    form = _boxed(AppForm())
     if not form.validate():
-        return _page(form, status=422)
+        return _page(form, WebhookForm(formdata=None), status=422)
     with spoken():
         connect.save_app(
             xt().services,
             client_id=(form.client_id.data or "").strip(),
             secret=(form.client_secret.data or "").strip() or None,
             who=name(),
+            kind=form.kind.data,
+            extras=form.extras.data if "boxes" in request.form else None,
         )
         done(say("api.saved"))
     return go("api_details")
 
 
-def _page(form: AppForm, *, status: int = 200) -> Any:
+@routes.post("/api-details/webhook-key")
+@needs("setup")
+def api_webhook_key() -> Any:
+    """Stores the key that Xero signs its webhooks with."""
+    form = WebhookForm()
+    if not form.validate():
+        details = connect.app_details(xt().services)
+        shown = {"client_id": details.client_id, "kind": details.kind}
+        app = _boxed(AppForm(formdata=None, data=shown | {"extras": list(details.extras)}))
+        return _page(app, form, status=422)
+    with spoken():
+        webhooks.save_key(xt().services, form.key.data or "", who=name())
+        done(say("api.webhook.saved"))
+    return go("api_details")
+
+
+def _boxed(form: AppForm) -> AppForm:
+    form.extras.choices = [
+        (each.name, each.label) for each in permissions.PERMISSIONS if each.extra
+    ]
+    return form
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One permission as the page shows it; `granted` is None before a consent."""
+
+    label: str
+    scope: str
+    granted: bool | None
+
+
+def _asked(details: connect.AppDetails, consents: Sequence[Connection]) -> list[Asked]:
+    """What is asked for, and whether every living consent has it."""
+    scopes = [each.scope for each in consents if each.scope and not each.broken]
+    lacking = {one for scope in scopes for one in permissions.lacking(scope, details.extras)}
+    return [
+        Asked(
+            each.label,
+            each.broad if details.broad else each.scope,
+            each not in lacking if scopes else None,
+        )
+        for each in permissions.wanted(details.extras)
+    ]
+
+
+def _lacks(details: connect.AppDetails, consents: Sequence[Connection]) -> list[str]:
+    """A sentence for each permission that a living consent lacks."""
+    lacking = [
+        one
+        for each in consents
+        if not each.broken
+        for one in permissions.lacking(each.scope, details.extras)
+    ]
+    return [
+        say(
+            "api.lacks",
+            what=say(f"api.lacks.{one.name}"),
+            scope=one.broad if details.broad else one.scope,
+        )
+        for one in dict.fromkeys(lacking)
+    ]
+
+
+def _page(form: AppForm, keyform: WebhookForm, *, status: int = 200) -> Any:
     services = xt().services
     details = connect.app_details(services)
     with services.database.read() as session:
@@ -58,16 +127,26 @@ def _page(form: AppForm, *, status: int = 200) -> Any:
         everything = profiles.organisations(session, chosen=None)
         connections = session.scalars(select(Connection).order_by(Connection.id.desc())).all()
         references = {each.id: profiles.reference(session, each.id) for each in frame.organisations}
+        spent = usage.of_day(session, now().date())
+        hooks = webhooks.state(services, session)
     used = {each.connection_id for each in everything if each.connection_id is not None}
+    consents = [one for one in connections if one.id in used]
     return page(
         "xtiger/api_details.html",
         status=status,
         form=form,
+        keyform=keyform,
         details=details,
         redirect_url=services.links.callback(),
-        scopes=connect.SCOPES.split(),
+        webhook_url=services.links.webhooks(),
+        hooks=hooks,
+        needed=[each for each in permissions.PERMISSIONS if not each.extra],
+        asked=_asked(details, consents),
+        lacks=_lacks(details, consents),
+        day_limits=usage.DAY_LIMITS,
+        spent=spent,
         offered=[one for one in everything if not one.chosen and one.connection_id is not None],
-        consents=[one for one in connections if one.id in used],
+        consents=consents,
         references=references,
     )
 
@@ -75,8 +154,14 @@ def _page(form: AppForm, *, status: int = 200) -> Any:
 @routes.post("/api-details/connect")
 @needs("setup")
 def api_connect() -> Any:
-    """Sends the person to Xero; state and verifier wait, sealed, in the session."""
+    """Sends the person to Xero; state and verifier wait, sealed, in the session.
+
+    A custom connection has no page of Xero: it is connected at once.
+    """
     with spoken():
+        if connect.app_details(xt().services).kind == tokens.CUSTOM:
+            _say_connected(connect.connect_custom(xt().services, who=name()))
+            return go("api_details")
         begun = connect.begin(xt().services, who=name())
         browser[_CONSENT] = begun.sealed
         return redirect(begun.url, 303)
@@ -92,11 +177,13 @@ def connection_callback() -> Any:
         offered = connect.finish(
             xt().services, sealed=sealed, args=request.args.to_dict(), who=name()
         )
-        if any(not one.chosen for one in offered):
-            done(say("api.connected"))
-        else:
-            done(say("api.connected.again"))
+        _say_connected(offered)
     return go("api_details")
+
+
+def _say_connected(offered: Sequence[Organisation]) -> None:
+    new = any(not one.chosen for one in offered)
+    done(say("api.connected" if new else "api.connected.again"))
 
 
 @routes.post("/api-details/choose")
@@ -133,6 +220,21 @@ def api_auto_sync(organisation_id: int) -> Any:
     with spoken():
         connect.set_auto_sync(xt().services, organisation_id, on)
         done(say("api.auto.on" if on else "api.auto.off", organisation=row.name))
+    return go("api_details")
+
+
+@routes.post("/api-details/<int:organisation_id>/day-limit")
+@needs("setup")
+def api_day_limit(organisation_id: int) -> Any:
+    """How many calls a day the app's tier allows."""
+    row = _organisation(organisation_id)
+    limit = whole(request.form.get("day_limit"))
+    if limit not in usage.DAY_LIMITS:
+        fault(say("form.limit"))
+        return go("api_details")
+    with spoken():
+        connect.set_day_limit(xt().services, organisation_id, limit)
+        done(say("api.day_limit", organisation=row.name, limit=f"{limit:,}"))
     return go("api_details")
 
 

@@ -178,7 +178,7 @@ def _card(session: Session, frame: Frame, each: Organisation) -> Card:
     )
     broken = frame.broken(each)
     if broken:
-        state, why = "disconnected", broken.broken
+        state, why = "disconnected", broken.why
     elif each.paused_at:
         state, why = "paused", None
     elif each.held_until and each.held_until > now():
@@ -208,7 +208,7 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
             return say(
                 "health.disconnected",
                 organisation=each.name,
-                time=clock_time(broken.broken_at),
+                time=clock_time(broken.at),
                 waiting=waiting(card.queued + card.failed),
             )
     held = next((card for card in cards if card.state == "held"), None)

@@ -112,6 +112,17 @@ def milliseconds(value: int | None) -> str:
     return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
+def size(count: int) -> str:
+    """Bytes as people say them: 812 bytes, 12 kB, 1.2 MB."""
+    if count < 1000:
+        return counted(count, "byte")
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    if count < 1_000_000_000:
+        return f"{count / 1_000_000:.1f} MB"
+    return f"{count / 1_000_000_000:,.1f} GB"
+
+
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """1 record, 2 records, 1,204 records."""
     word = singular if number == 1 else plural or f"{singular}s"

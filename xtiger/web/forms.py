@@ -142,6 +142,25 @@ class AppForm(FlaskForm):  # type: ignore[misc]
     client_secret = PasswordField(
         "Client secret", [at_most(200)], render_kw={"autocomplete": "new-password"}
     )
+    kind = RadioField(
+        "Kind of app",
+        choices=[
+            SelectChoice("web", say("api.kind.web")),
+            SelectChoice("custom", say("api.kind.custom")),
+        ],
+        validate_choice=False,  # where the environment fixes it, it isn't on the page
+    )
+    extras = TicksField("More permissions")
+    #: The boxes were on the page: then none ticked means none wanted.
+    boxes = HiddenField(default="1")
+
+
+class WebhookForm(FlaskForm):  # type: ignore[misc]
+    """What Xero signs its webhooks with."""
+
+    key = PasswordField(
+        "Key", [required, at_most(200)], render_kw={"autocomplete": "off", "spellcheck": "false"}
+    )
 
 
 class RecipientsForm(FlaskForm):  # type: ignore[misc]

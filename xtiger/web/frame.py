@@ -81,6 +81,14 @@ class NavLink:
     alarm: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why Xero lets us into an organisation no more, and since when."""
+
+    why: str
+    at: datetime | None
+
+
 @dataclass(slots=True)
 class Frame:
     """Read once for each page."""
@@ -107,10 +115,14 @@ class Frame:
         """A chosen organisation by id."""
         return next((each for each in self.organisations if each.id == organisation_id), None)
 
-    def broken(self, organisation: Organisation) -> Connection | None:
-        """The connection of an organisation where a person must connect again."""
+    def broken(self, organisation: Organisation) -> Ended | None:
+        """Why a person must connect an organisation again; None while it is connected."""
         found = self.connections.get(organisation.connection_id or 0)
-        return found if found is not None and found.broken else None
+        if found is not None and found.broken:
+            return Ended(found.broken, found.broken_at)
+        if organisation.removed:
+            return Ended(organisation.removed, organisation.removed_at)
+        return None
 
 
 def load(session: Session) -> Frame:
@@ -151,8 +163,8 @@ def _banner(session: Session, frame: Frame) -> Banner | None:
             sentence = say(
                 "banner.disconnected",
                 organisation=each.name,
-                time=clock_time(broken.broken_at),
-                cause=_ended(broken.broken or ""),
+                time=clock_time(broken.at),
+                cause=_ended(broken.why),
                 waiting=f"{waiting(_open(session, each))} in order",
             )
             return _button("failed", "plug", sentence, "Reconnect", "setup", "api_details")

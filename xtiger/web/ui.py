@@ -14,6 +14,7 @@ from markupsafe import Markup
 from xtiger import __version__
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
+from xtiger.store import usage
 from xtiger.store.models import Organisation
 from xtiger.web import formats, lists, states, words
 from xtiger.web.access import can
@@ -30,6 +31,7 @@ class Ui:
     day = staticmethod(formats.day)
     cell = staticmethod(formats.cell)
     counted = staticmethod(formats.counted)
+    size = staticmethod(formats.size)
     short_id = staticmethod(formats.short_id)
     span = staticmethod(formats.span)
     milliseconds = staticmethod(formats.milliseconds)
@@ -37,6 +39,10 @@ class Ui:
     places = staticmethod(words.places)
     can = staticmethod(can)
     clock_time = staticmethod(clock_time)
+
+    def calls_left(self, organisation: Organisation) -> int | None:
+        """Calls left today, None where Xero has never said."""
+        return usage.left(organisation, now())
 
     def moment(self, value: datetime | None) -> Markup:
         """A `<time>` in the reader's zone."""

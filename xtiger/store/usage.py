@@ -1,0 +1,95 @@
+"""What calls cost: Xero's limits as it last told them, and calls and bytes by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from xtiger.ports import Minute, Usage
+from xtiger.store.models import Organisation, UsageDay
+from xtiger.store.schema import Database
+
+#: Calls a day and organisation: Xero's Starter tier, and all others (FACTS section 2).
+DAY_LIMITS = (1000, 5000)
+#: Xero's day begins at another moment for each organisation; after this one it surely began.
+_DAY = timedelta(days=1)
+
+
+def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now: datetime) -> None:
+    """Keeps what an answer's headers said, in the transaction that settles it.
+
+    More calls left than the day was thought to have: then it has more.
+    """
+    if day_left is not None:
+        row.day_left, row.day_left_at = day_left, now
+        if day_left > row.day_limit:
+            row.day_limit = next((one for one in DAY_LIMITS if one >= day_left), row.day_limit)
+    if minute is not None and (row.minute_began is None or minute.began >= row.minute_began):
+        row.minute_began, row.minute_left = minute.began, minute.left
+
+
+def minute_of(row: Organisation) -> Minute | None:
+    """The window of a minute as the last worker knew it."""
+    if row.minute_began is None or row.minute_left is None:
+        return None
+    return Minute(row.minute_began, row.minute_left)
+
+
+def left(row: Organisation, now: datetime) -> int | None:
+    """Calls left today; None where Xero has never said. What it said yesterday is used up."""
+    if row.day_left is None:
+        return None
+    old = row.day_left_at is not None and now - row.day_left_at >= _DAY
+    return row.day_limit if old else row.day_left
+
+
+def flush(database: Database, taken: Sequence[Usage], *, now: datetime) -> None:
+    """Adds what calls took to today's figures (UTC); calls to strangers count for nobody."""
+    if not taken:
+        return
+    with database.write() as session:
+        add(session, taken, day=now.date())
+
+
+def add(session: Session, taken: Sequence[Usage], *, day: date) -> None:
+    """Adds up in the database itself: any number of workers may do so at once."""
+    known = dict(
+        session.execute(
+            select(Organisation.tenant_id, Organisation.id).where(
+                Organisation.tenant_id.in_([each.tenant_id for each in taken])
+            )
+        ).all()
+    )
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    # Always in the same order: two workers then never wait for each other in a circle.
+    for each in sorted(taken, key=lambda one: one.tenant_id):
+        if each.tenant_id not in known:
+            continue
+        statement = make(UsageDay).values(
+            organisation_id=known[each.tenant_id],
+            day=day,
+            calls=each.calls,
+            bytes_out=each.bytes_out,
+            bytes_in=each.bytes_in,
+        )
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["organisation_id", "day"],
+                set_={
+                    name: getattr(UsageDay, name) + statement.excluded[name]
+                    for name in ("calls", "bytes_out", "bytes_in")
+                },
+            )
+        )
+
+
+def of_day(session: Session, day: date) -> dict[int, UsageDay]:
+    """The figures of a day, by organisation."""
+    return {
+        row.organisation_id: row
+        for row in session.scalars(select(UsageDay).where(UsageDay.day == day))
+    }
