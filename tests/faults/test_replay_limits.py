@@ -190,7 +190,7 @@ def test_a_write_gives_its_lease_back_instead_of_waiting_out_xeros_minute(engine
     assert writes(engine) == []
     row = organisation(engine)
     assert row.held_until is not None
-    assert 40 < (row.held_until - clock.now()).total_seconds() <= 50
+    assert 40 < (row.held_until - clock.now()).total_seconds() <= 50.5
     assert (row.held_times, row.lease_until, row.held_by_xero) == (0, None, True)
     assert queue_of(engine) == [("Ana Lee Ltd", "pending"), ("INV-1", "pending")]
     clock.sleep(51)

@@ -1,0 +1,76 @@
+"""What Xero has from us and XTiger no longer knows of: found by our mark, not sent twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import delete
+
+from tests.conftest import Engine
+from tests.engine.scenes import (
+    KAURI,
+    all_ended,
+    bindings_of,
+    created,
+    crm,
+    invoices,
+    item_of,
+    items,
+    kept,
+    stranger,
+    sync,
+)
+from xtiger.crm.builtin import Invoice
+from xtiger.store.models import Binding, QueueItem
+
+
+def put_back(engine: Engine) -> None:
+    """The database as it was before anything was sent: an older copy of it."""
+    with engine.database.write() as session:
+        session.execute(delete(Binding))
+        session.execute(delete(QueueItem))
+
+
+def test_a_database_put_back_doubles_nothing(each_engine: Engine) -> None:
+    engine = each_engine
+    engine.connect(KAURI)
+    invoices(engine, 3, goods=True)
+    sync(engine)
+    before = {name: row.xero_id for name, row in bindings_of(engine).items()}
+    books = kept(engine)
+    put_back(engine)
+    sync(engine)
+    assert all_ended(engine, ["succeeded"])
+    assert kept(engine) == books
+    assert {name: row.xero_id for name, row in bindings_of(engine).items()} == before
+    assert created(engine) == ["INV-1", "INV-2", "INV-3"]
+
+
+def test_what_changed_meanwhile_goes_over_as_an_update(engine: Engine) -> None:
+    engine.connect(KAURI)
+    row = invoices(engine)[0]
+    sync(engine)
+    put_back(engine)
+    with crm(engine) as session:
+        changed = session.get_one(Invoice, row.id)
+        changed.lines[0].quantity = Decimal(2)
+        changed.count()
+    sync(engine)
+    # found, bound, seen to differ; then sent as an update of what is there
+    item = item_of(engine, "INV-1")
+    assert (item.state, item.sentence) == ("succeeded", None)
+    assert kept(engine)["invoices"] == 1
+    assert created(engine) == ["INV-1"]
+
+
+def test_a_strangers_number_stays_refused(engine: Engine) -> None:
+    engine.connect(KAURI)
+    other = stranger(engine)
+    other.created("Invoices", other.invoice(InvoiceNumber="INV-1"))
+    invoices(engine, 2)
+    sync(engine)
+    assert [(item.label, item.state) for item in items(engine, "Invoices")] == [
+        ("INV-1", "failed"),
+        ("INV-2", "succeeded"),
+    ]
+    assert "INV-1 exists in Xero" in str(item_of(engine, "INV-1").sentence)
