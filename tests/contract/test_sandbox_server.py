@@ -212,6 +212,56 @@ def test_port_in_use_is_said_plainly(sandbox: Running) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_command_line_sets_dial_webhook_and_custom_connection(tmp_path: Path) -> None:
+    options = ["--dial", "100", "--dial-kind", "503-text", "--dial-seed", "5"]
+    options += ["--webhook-url", "http://localhost:1/hook", "--custom", "Thames Supplies"]
+    options += ["--minute-limit", "7", "--broad-scopes", "--record", str(tmp_path / "record")]
+    process = Process(*options, XTIGER_SANDBOX_WEBHOOK_KEY="the key")
+    assert process.told["webhook_key"] == "the key"
+    client = client_of(process)
+    client.tenant = process.organisations[1]["tenant_id"]
+    client.session.headers["xero-tenant-id"] = client.tenant
+    assert client.get("Organisation").status_code == 503
+    assert client.control("dial")["seed"] == 5
+    assert client.control("limits")["minute"] == 7
+    client.control("dial", {"percent": 0})
+    assert client.get("Organisation").json()["Organisations"][0]["Name"] == "Thames Supplies"
+    assert client.token(scope="accounting.transactions")["access_token"]
+    assert process.end(signal.SIGTERM) == 0
+    [file] = (tmp_path / "record").iterdir()
+    assert file.name == f"{process.child.pid}.jsonl"
+    assert len(file.read_text().splitlines()) >= 4
+
+
+def test_command_line_starts_plain_mode() -> None:
+    process = Process("--plain")
+    client = client_of(process)
+    assert client.put("Contacts", [{"Name": "A"}, {"Name": "A"}]).status_code == 200
+    assert process.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--custom", "Nobody"], "no organisation is called Nobody"),
+        (["--webhook-url", "http://example.com/"], "only http addresses of this machine"),
+        (["--dial", "101"], "between 0 and 100"),
+        (["--dial-kind", "removed"], "is not one of"),
+    ],
+)
+def test_what_cannot_be_set_is_one_sentence(options: list[str], said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "xtiger.sandbox", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode != 0
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_sandbox_imports_nothing_else_of_xtiger() -> None:
     code = (
         "import sys, xtiger.sandbox.command\n"

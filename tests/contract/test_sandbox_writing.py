@@ -211,5 +211,5 @@ def test_other_organisation_has_its_own_books() -> None:
 def test_what_does_not_exist_is_404_or_405(sandbox_client: SandboxClient) -> None:
     answer = sandbox_client.get("Employees")
     assert (answer.status_code, answer.text) == (404, "")
-    assert sandbox_client.put("Accounts", {"Code": "1"}).status_code == 405
+    assert sandbox_client.post("Accounts", {"Code": "1"}).status_code == 405
     assert sandbox_client.call("DELETE", f"Invoices/{ZERO}").status_code == 405

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, current_app, request
 
-from xtiger.sandbox import identity, queries, settings
+from xtiger.sandbox import annexes, identity, queries, settings
+from xtiger.sandbox.accounts import Accounts
 from xtiger.sandbox.answers import (
     HTML,
     JSON,
@@ -21,13 +22,25 @@ from xtiger.sandbox.answers import (
     validation_exception,
     written,
 )
+from xtiger.sandbox.banking import BankTransactions
 from xtiger.sandbox.books import Books, Outcome, PartCall, Resource
 from xtiger.sandbox.contacts import Contacts
+from xtiger.sandbox.creditnotes import CreditNotes
+from xtiger.sandbox.groups import ContactGroups
+from xtiger.sandbox.invoice_parts import INVOICE_PARTS
 from xtiger.sandbox.invoices import Invoices
 from xtiger.sandbox.items import Items
 from xtiger.sandbox.limits import Exceeded, Limits
+from xtiger.sandbox.orders import PurchaseOrders
+from xtiger.sandbox.payments import Payments
+from xtiger.sandbox.plain import unread
+from xtiger.sandbox.prepayments import Overpayments, Prepayments
 from xtiger.sandbox.queries import QueryParse
+from xtiger.sandbox.quotes import Quotes
+from xtiger.sandbox.receipts import Receipts
 from xtiger.sandbox.state import Remembered, State, Stored
+from xtiger.sandbox.taxrates import TaxRates
+from xtiger.sandbox.tracking import TrackingCategories
 from xtiger.sandbox.wire import Malformed, flag, loads
 
 RESOURCES: dict[str, Resource] = {
@@ -36,12 +49,30 @@ RESOURCES: dict[str, Resource] = {
         Contacts(),
         Items(),
         Invoices(),
+        CreditNotes(),
+        Payments(),
+        Prepayments(),
+        Overpayments(),
+        BankTransactions(),
+        PurchaseOrders(),
+        Quotes(),
+        Receipts(),
         settings.Organisations(),
-        settings.Accounts(),
-        settings.TaxRates(),
+        settings.Currencies(),
+        settings.BrandingThemes(),
+        settings.Users(),
+        Accounts(),
+        TaxRates(),
+        TrackingCategories(),
+        ContactGroups(),
     )
 }
 RESOURCES["organisation"] = RESOURCES["organisations"]
+#: addresses of two words whose second is no object
+_NAMED: dict[str, Resource] = {"organisation/actions": settings.Actions()}
+for _one in set(RESOURCES.values()):
+    _one.parts = {**_one.parts, **annexes.below(_one.plural, _one.kind)}
+RESOURCES["invoices"].parts = {**RESOURCES["invoices"].parts, **INVOICE_PARTS}
 #: how long the first answer to an Idempotency-Key is kept, seconds (Xero: idempotency guide)
 _MEMORY = 360.0
 _LARGEST_BODY = 3_500_000
@@ -74,7 +105,8 @@ def call(resource: str, key: str | None = None) -> Response:
         reading = request.method in _READING
         counter = "read_calls" if reading else "write_replays" if replayed else "write_calls"
         state.count_up(tenant, counter)
-        state.log(
+        fault = request.environ.get("sandbox.fault") or {}
+        request.environ["sandbox.sequence"] = state.log(
             {
                 "time": datetime.fromtimestamp(state.now(), UTC).isoformat(),
                 "method": request.method,
@@ -85,6 +117,8 @@ def call(resource: str, key: str | None = None) -> Response:
                 "idempotency_key": request.headers.get("Idempotency-Key"),
                 "replayed": replayed,
                 "elements": reply.elements,
+                "fault": fault.get("kind"),
+                "struck": fault or None,
             }
         )
     response = Response(reply.body, reply.status, content_type=reply.type)
@@ -102,6 +136,8 @@ def refused_by(exceeded: Exceeded, limits: Limits, tenant: str) -> Response:
         response.headers["X-MinLimit-Remaining"] = "0"
     if exceeded.problem == "day":
         response.headers["X-DayLimit-Remaining"] = "0"
+    if exceeded.problem == "appminute":
+        response.headers["X-AppMinLimit-Remaining"] = "0"
     if exceeded.retry_after is not None:
         response.headers["Retry-After"] = str(exceeded.retry_after)
     return response
@@ -164,15 +200,22 @@ def _performed(
     four = request.args.get("unitdp") == "4"
     books = Books(state, organisation, who.client, four)
     known = RESOURCES.get(resource.lower())
-    if known is None:
+    if named := _NAMED.get(f"{resource}/{key}".lower()):
+        known, key = named, None
+    if known is None or not known.offered(books):
         return not_found()
+    if current_app.extensions["xero_sandbox"].plain:
+        known = unread(known)
+    books.backorders = bool(flag(request.args.get("allowBackorders")))
     words = key.split("/") if key else []
     try:
         if len(words) > 1 and words[1].lower() in known.parts:
             return _part(books, known, words)
         if (request.content_length or 0) > _LARGEST_BODY:
             return Reply(413, b"", HTML)
-        return _whole(books, known, key)
+        asked = {name.lower(): value for name, value in request.args.items()}
+        together = flag(asked.get("summarizeerrors")) is not False
+        return known.dressed(_whole(books, known, key), together=together)
     except Malformed as error:
         return refusal(14, "PostDataInvalidException", str(error))
     except QueryParse as error:
@@ -182,8 +225,6 @@ def _performed(
 def _part(books: Books, known: Resource, words: list[str]) -> Reply:
     """A request below one object. Xero says 404 of an object that isn't there."""
     owner = known.find(books, words[0])
-    if owner is None:
-        return not_found()
     call = PartCall(
         method=request.method,
         key=words[2] if len(words) > 2 else None,
@@ -192,7 +233,12 @@ def _part(books: Books, known: Resource, words: list[str]) -> Reply:
         arguments={name.lower(): value for name, value in request.args.items()},
         detail="/".join(words[3:]) or None,
     )
-    return known.parts[words[1].lower()].call(books, owner, call)
+    part = known.parts[words[1].lower()]
+    if owner is not None:
+        return part.call(books, owner, call)
+    if isinstance(part, annexes.History) and call.method == "PUT":
+        return part.unknown(books, call)
+    return not_found()
 
 
 def _whole(books: Books, known: Resource, key: str | None) -> Reply:
@@ -213,7 +259,8 @@ def _whole(books: Books, known: Resource, key: str | None) -> Reply:
 
 def _listed(books: Books, known: Resource) -> Reply:
     since = request.headers.get("If-Modified-Since")
-    query = queries.read(request.args, since, known.fields, known.kind, books.app)
+    asked = request.args if known.filtered else queries.unfiltered(request.args)
+    query = queries.read(asked, since, known.fields, known.kind, books.app)
     known.narrow(books, query, {name.lower(): value for name, value in request.args.items()})
     now = books.state.now()
     if not known.paged:
@@ -253,6 +300,8 @@ def _written(books: Books, known: Resource, stored: Stored | None) -> Reply:
     elements = elements_of(loads(request.get_data() or b"null"), known.plural)
     if stored is not None and len(elements) != 1:
         raise Malformed("An address with an id takes exactly one element.")
+    if known.single:
+        elements = elements[:1]
     asked = {name.lower(): value for name, value in request.args.items()}
     together = flag(asked.get("summarizeerrors")) is not False
     with books.state.attempt() as attempt:

@@ -87,10 +87,22 @@ def _marked(known: Resource, outcome: Outcome, identifier: str) -> Json:
     flagged = {known.error_flag: bool(outcome.errors)} if known.error_flag else {}
     return (
         outcome.body
-        | {known.id_field: identifier}
+        | ({known.id_field: identifier} if known.id_field else {})
         | flagged
         | {"ValidationErrors": [{"Message": message} for message in outcome.errors]}
     )
+
+
+def refused_part(elements: list[Json], errors: list[str]) -> Reply:
+    """HTTP 400 about what lies below an object, in the form of `validation_exception`."""
+    messages = [{"Message": message} for message in errors]
+    body = {
+        "ErrorNumber": 10,
+        "Type": "ValidationException",
+        "Message": "A validation exception occurred",
+        "Elements": [one | {"ValidationErrors": messages} for one in elements],
+    }
+    return Reply(400, dumps(body))
 
 
 def trace(index: int, outcome: Outcome) -> Json:

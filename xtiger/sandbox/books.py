@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from xtiger.sandbox.cabinet import Place
 from xtiger.sandbox.state import Organisation, State, Stored, fold
 from xtiger.sandbox.wire import Json
 
@@ -47,6 +48,14 @@ class Resource(Protocol):
     scopes: tuple[str, ...]  #: any one of them grants it; with `.read` only reading
     methods: frozenset[str]
     parts: Mapping[str, Part]  #: what lies below one object, by its lower-case word
+    single: bool  #: whether only the first element of a write counts
+    filtered: bool  #: whether `where` and the other filters that most lists have count
+
+    def offered(self, books: Books) -> bool:
+        """Whether the organisation has this at all; if not, the address isn't there."""
+
+    def dressed(self, reply: Reply, *, together: bool) -> Reply:
+        """The finished answer, where this endpoint's differs from others."""
 
     def find(self, books: Books, key: str) -> Stored | None:
         """By id, or by number or code where Xero allows it."""
@@ -104,6 +113,14 @@ class Endpoint:
     scopes: tuple[str, ...] = ("accounting.settings",)
     methods: frozenset[str] = READ
     parts: Mapping[str, Part] = MappingProxyType({})
+    filtered = True
+    single = False
+
+    def offered(self, books: Books) -> bool:
+        return True
+
+    def dressed(self, reply: Reply, *, together: bool) -> Reply:
+        return reply
 
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
         raise NotImplementedError
@@ -145,13 +162,19 @@ class Books:
         self.tenant = organisation.tenant
         self.app = app  #: client id of the calling app
         self.four = four  #: whether unit amounts keep 4 decimals in this call
+        self.backorders = False  #: whether tracked items may be sold beyond their stock
         self._known: dict[tuple[str, str], Json | None] = {}
+        self._groups: dict[str, list[tuple[str, str]]] | None = None
+
+    def has_files(self, kind: str, identifier: str) -> bool:
+        return self.state.cabinet.holds(Place(self.tenant, kind, identifier))
 
     def at_four(self) -> Books:
         """The same books, unit amounts with 4 decimals."""
         if self.four:
             return self
         exact = Books(self.state, self.organisation, self.app, four=True)
+        exact.backorders = self.backorders
         exact._known = self._known
         return exact
 
@@ -192,6 +215,27 @@ class Books:
 
     def tax_rate(self, tax_type: str) -> Json | None:
         return self._once("taxrate", tax_type)
+
+    def tax_code(self, code: str, account_class: str) -> str:
+        """The TaxType meant; in Australia two older ones stand for others.
+
+        Xero: changes to tax codes in Australia (2013).
+        """
+        if self.organisation.body["CountryCode"] == "AU":
+            if code.upper() == "NONE" and account_class == "EXPENSE":
+                return "EXEMPTEXPENSES"
+            if code.upper() in ("NONE", "EXEMPTINPUT"):
+                return "BASEXCLUDED"
+        return code
+
+    def groups_of(self, contact: str) -> list[tuple[str, str]]:
+        """Id and name of the contact's groups; all groups are read once per call."""
+        if self._groups is None:
+            self._groups = {}
+            for group in self.state.objects(self.tenant, "contactgroup", "status = 'ACTIVE'"):
+                for member in group.body["Members"]:
+                    self._groups.setdefault(member, []).append((group.id, group.body["Name"]))
+        return self._groups.get(contact, [])
 
     def item(self, code: str) -> Json | None:
         """Read each time: the same call may have written it."""

@@ -1,26 +1,53 @@
-"""The two organisations a new sandbox has: their country, chart of accounts and tax rates."""
+"""Charts of accounts and tax rates, after what Xero gives a new organisation of each country."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from xtiger.sandbox.wire import Json
 
-_CLASSES = {
+#: which class each type belongs to (Xero: accounts page; types from Xero OpenAPI AccountType)
+CLASSES = {
     "BANK": "ASSET",
     "CURRENT": "ASSET",
     "INVENTORY": "ASSET",
     "FIXED": "ASSET",
+    "NONCURRENT": "ASSET",
+    "PREPAYMENT": "ASSET",
     "CURRLIAB": "LIABILITY",
+    "LIABILITY": "LIABILITY",
     "TERMLIAB": "LIABILITY",
+    "PAYG": "LIABILITY",
     "EQUITY": "EQUITY",
     "REVENUE": "REVENUE",
+    "SALES": "REVENUE",
     "OTHERINCOME": "REVENUE",
     "DIRECTCOSTS": "EXPENSE",
     "EXPENSE": "EXPENSE",
     "OVERHEADS": "EXPENSE",
+    "DEPRECIATN": "EXPENSE",
 }
+#: what a tax rate may be applied to, as field -> letter of the account class
+APPLIES = {
+    "CanApplyToAssets": "A",
+    "CanApplyToEquity": "Q",
+    "CanApplyToExpenses": "E",
+    "CanApplyToLiabilities": "L",
+    "CanApplyToRevenue": "R",
+}
+#: the same by class
+CAN_APPLY = {
+    "ASSET": "CanApplyToAssets",
+    "EQUITY": "CanApplyToEquity",
+    "EXPENSE": "CanApplyToExpenses",
+    "LIABILITY": "CanApplyToLiabilities",
+    "REVENUE": "CanApplyToRevenue",
+}
+_FOUR = Decimal("0.0001")
+_HUNDRED = Decimal(100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +71,7 @@ class Account:
             "Status": self.status,
             "Type": self.type,
             "TaxType": self.tax,
-            "Class": _CLASSES[self.type],
+            "Class": CLASSES[self.type],
             "EnablePaymentsToAccount": self.payable,
             "ShowInExpenseClaims": False,
         }
@@ -62,63 +89,73 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a combined rate; `rate` in percent."""
+
+    name: str
+    rate: Decimal
+    compound: bool = False  #: taken of the amount and the plain components together
+
+    def body(self) -> Json:
+        return {
+            "Name": self.name,
+            "Rate": self.rate,
+            "IsCompound": self.compound,
+            "IsNonRecoverable": False,
+        }
+
+
+def display_rate(components: Iterable[Component]) -> Decimal:
+    """The sum of all components, 4 decimals."""
+    return sum((one.rate for one in components), Decimal(0)).quantize(_FOUR, ROUND_HALF_UP)
+
+
+def effective_rate(components: Iterable[Component]) -> Decimal:
+    """What a combined rate takes of an amount, in percent with 4 decimals, half up.
+
+    Plain components add up; a compound one is taken of the amount with the plain ones on top:
+    a + b x (100 + a) / 100.
+    """
+    components = list(components)
+    plain = sum((one.rate for one in components if not one.compound), Decimal(0))
+    rate = plain
+    for one in components:
+        if one.compound:
+            rate += one.rate * (_HUNDRED + plain) / _HUNDRED
+    return rate.quantize(_FOUR, ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
 class TaxRate:
     """One tax rate (Xero OpenAPI TaxRate); `applies` holds the letters of the account classes."""
 
     type: str
     name: str
-    rate: str
-    report: str
+    rate: str = "0"  #: that of its one component
+    report: str = ""  #: ReportTaxType; versions US and Global have none
     applies: str = "AQELR"  #: A assets, Q equity, E expenses, L liabilities, R revenue
     status: str = "ACTIVE"
     component: str = "GST"
+    components: tuple[Component, ...] = ()  #: of a combined rate
 
     def body(self) -> Json:
-        rate = Decimal(self.rate).quantize(Decimal("0.0001"))
-        return {
-            "Name": self.name,
-            "TaxType": self.type,
-            "ReportTaxType": self.report,
-            "CanApplyToAssets": "A" in self.applies,
-            "CanApplyToEquity": "Q" in self.applies,
-            "CanApplyToExpenses": "E" in self.applies,
-            "CanApplyToLiabilities": "L" in self.applies,
-            "CanApplyToRevenue": "R" in self.applies,
-            "DisplayTaxRate": rate,
-            "EffectiveRate": rate,
+        parts = self.components or (Component(self.component, Decimal(self.rate).quantize(_FOUR)),)
+        body: Json = {"Name": self.name, "TaxType": self.type}
+        if self.report:
+            body["ReportTaxType"] = self.report
+        body |= {field: letter in self.applies for field, letter in APPLIES.items()}
+        return body | {
+            "DisplayTaxRate": display_rate(parts),
+            "EffectiveRate": effective_rate(parts),
             "Status": self.status,
-            "TaxComponents": [
-                {
-                    "Name": self.component,
-                    "Rate": rate,
-                    "IsCompound": False,
-                    "IsNonRecoverable": False,
-                }
-            ],
+            "TaxComponents": [one.body() for one in parts],
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
-    """An organisation to begin with."""
-
-    name: str
-    country: str
-    version: str
-    currency: str
-    other_currency: str
-    rate: str  #: units of the other currency for one of its own, used when no rate is sent
-    timezone: str  #: Xero's word
-    zone: str  #: the IANA name of the same zone
-    short_code: str
-    tax_number: str
-    year_end: tuple[int, int]  #: day, month
-    accounts: tuple[Account, ...]
-    tax_rates: tuple[TaxRate, ...]
-
-
-def _chart(*, sales: str, purchases: str, wages: str, bank: str) -> tuple[Account, ...]:
-    """The chart both countries share; only default tax types and the bank number differ."""
+def shared_chart(
+    *, sales: str, purchases: str, wages: str, tax: str, bank: str
+) -> tuple[Account, ...]:
+    """The chart of NZ and GB; only default tax types and the bank number differ."""
     return (
         Account("090", "Business Bank Account", "BANK", bank_number=bank),
         Account("200", "Sales", "REVENUE", sales, description="Income from normal business"),
@@ -144,7 +181,7 @@ def _chart(*, sales: str, purchases: str, wages: str, bank: str) -> tuple[Accoun
         Account("630", "Inventory", "INVENTORY", description="Value of tracked inventory"),
         Account("710", "Office Equipment", "FIXED", purchases),
         Account("800", "Accounts Payable", "CURRLIAB", system="CREDITORS"),
-        Account("820", "GST" if sales == "OUTPUT2" else "VAT", "CURRLIAB", system="GST"),
+        Account("820", tax, "CURRLIAB", system="GST"),
         Account("840", "Historical Adjustment", "CURRLIAB", system="HISTORICAL"),
         Account("850", "Suspense", "CURRLIAB"),
         Account("860", "Rounding", "CURRLIAB", system="ROUNDING"),
@@ -155,7 +192,7 @@ def _chart(*, sales: str, purchases: str, wages: str, bank: str) -> tuple[Accoun
 
 
 #: after the tax rates of Xero's NZ demo company (measured on live Xero)
-_NZ_RATES = (
+NZ_RATES = (
     TaxRate("INPUT", "12.5% GST on Expenses", "12.5", "INPUT", "AQEL", "DELETED"),
     TaxRate("OUTPUT", "12.5% GST on Income", "12.5", "OUTPUT", "AQLR", "DELETED"),
     TaxRate("INPUT2", "15% GST on Expenses", "15", "INPUT", "AQEL"),
@@ -165,7 +202,7 @@ _NZ_RATES = (
     TaxRate("ZERORATED", "Zero Rated", "0", "OUTPUT", "LR"),
 )
 
-_GB_RATES = (
+GB_RATES = (
     TaxRate("INPUT2", "20% (VAT on Expenses)", "20", "INPUT", "AQEL", component="VAT"),
     TaxRate("OUTPUT2", "20% (VAT on Income)", "20", "OUTPUT", "AQLR", component="VAT"),
     TaxRate("RRINPUT", "5% (VAT on Expenses)", "5", "INPUT", "AQEL", component="VAT"),
@@ -179,78 +216,122 @@ _GB_RATES = (
     TaxRate("NONE", "No VAT", "0", "NONE", component="VAT"),
 )
 
-COUNTRIES = (
-    Country(
-        name="Kauri Trading",
-        country="NZ",
-        version="NZ",
-        currency="NZD",
-        other_currency="AUD",
-        rate="0.910000",
-        timezone="NEWZEALANDSTANDARDTIME",
-        zone="Pacific/Auckland",
-        short_code="!kAur1",
-        tax_number="101-202-303",
-        year_end=(31, 3),
-        accounts=_chart(
-            sales="OUTPUT2",
-            purchases="INPUT2",
-            wages="Salaries",
-            bank="12-3456-7890123-00",
-        ),
-        tax_rates=_NZ_RATES,
-    ),
-    Country(
-        name="Thames Supplies",
-        country="GB",
-        version="UK",
-        currency="GBP",
-        other_currency="EUR",
-        rate="1.150000",
-        timezone="GMTSTANDARDTIME",
-        zone="Europe/London",
-        short_code="!tHam5",
-        tax_number="GB 123456789",
-        year_end=(5, 4),
-        accounts=_chart(
-            sales="OUTPUT2",
-            purchases="INPUT2",
-            wages="Wages and Salaries",
-            bank="40-47-84 12345678",
-        ),
-        tax_rates=_GB_RATES,
-    ),
+
+def _au_account(code: str, name: str, type: str, tax: str = "", **more: Any) -> Account:
+    return Account(code, name, type, tax or "BASEXCLUDED", **more)
+
+
+AU_CHART = (
+    _au_account("090", "Business Bank Account", "BANK", bank_number="062000 12345678"),
+    _au_account("200", "Sales", "REVENUE", "OUTPUT", description="Income from normal business"),
+    _au_account("260", "Other Revenue", "REVENUE", "OUTPUT", description="Any other income"),
+    _au_account("270", "Interest Income", "REVENUE", "EXEMPTOUTPUT"),
+    _au_account("300", "Purchases", "DIRECTCOSTS", "INPUT", description="Goods for resale"),
+    _au_account("310", "Cost of Goods Sold", "DIRECTCOSTS", "INPUT", description="Cost of sales"),
+    _au_account("400", "Advertising", "EXPENSE", "INPUT", description="Advertising costs"),
+    _au_account("404", "Bank Fees", "EXPENSE", "EXEMPTEXPENSES"),
+    _au_account("412", "Consulting & Accounting", "EXPENSE", "INPUT"),
+    _au_account("425", "Freight & Courier", "EXPENSE", "INPUT"),
+    _au_account("429", "General Expenses", "EXPENSE", "INPUT"),
+    _au_account("445", "Light, Power, Heating", "EXPENSE", "INPUT"),
+    _au_account("453", "Office Expenses", "EXPENSE", "INPUT"),
+    _au_account("469", "Rent", "EXPENSE", "INPUT"),
+    _au_account("477", "Wages and Salaries", "EXPENSE"),
+    _au_account("478", "Superannuation", "EXPENSE"),
+    _au_account("489", "Telephone & Internet", "EXPENSE", "INPUT"),
+    _au_account("490", "Fax & Telegrams", "EXPENSE", "INPUT", status="ARCHIVED"),
+    _au_account("493", "Travel - National", "EXPENSE", "INPUT"),
+    _au_account("494", "Travel - International", "EXPENSE", "EXEMPTEXPENSES"),
+    _au_account("610", "Accounts Receivable", "CURRENT", system="DEBTORS"),
+    _au_account("620", "Prepayments", "CURRENT"),
+    _au_account("630", "Inventory", "INVENTORY", description="Value of tracked inventory"),
+    _au_account("710", "Office Equipment", "FIXED", "CAPEXINPUT"),
+    _au_account("800", "Accounts Payable", "CURRLIAB", system="CREDITORS"),
+    _au_account("801", "Unpaid Expense Claims", "CURRLIAB", system="UNPAIDEXPCLM"),
+    _au_account("820", "GST", "CURRLIAB", system="GST"),
+    _au_account("825", "PAYG Withholdings Payable", "CURRLIAB"),
+    _au_account("826", "Superannuation Payable", "CURRLIAB"),
+    _au_account("840", "Historical Adjustment", "CURRLIAB", system="HISTORICAL"),
+    _au_account("850", "Suspense", "CURRLIAB"),
+    _au_account("860", "Rounding", "CURRLIAB", system="ROUNDING"),
+    _au_account("877", "Tracking Transfers", "CURRLIAB", system="TRACKINGTRANSFERS"),
+    _au_account("880", "Owner Drawings", "EQUITY", payable=True),
+    _au_account("960", "Retained Earnings", "EQUITY", system="RETAINEDEARNINGS"),
+)
+
+#: names and rates: Xero help for Australia; what they apply to: Xero's own list of rates for an
+#: Australian organisation, kept in public code
+AU_RATES = (
+    TaxRate("BASEXCLUDED", "BAS Excluded", report="BASEXCLUDED"),
+    TaxRate("EXEMPTCAPITAL", "GST Free Capital", report="EXEMPTCAPITAL", applies="AQEL"),
+    TaxRate("EXEMPTEXPENSES", "GST Free Expenses", report="EXEMPTEXPENSES", applies="AQEL"),
+    TaxRate("EXEMPTEXPORT", "GST Free Exports", report="EXEMPTEXPORT", applies="AQLR"),
+    TaxRate("EXEMPTOUTPUT", "GST Free Income", report="EXEMPTOUTPUT", applies="AQLR"),
+    TaxRate("CAPEXINPUT", "GST on Capital", "10", "CAPITALEXINPUT", "AQEL"),
+    TaxRate("GSTONCAPIMPORTS", "GST on Capital Imports", report="GSTONCAPIMPORTS", applies="L"),
+    TaxRate("INPUT", "GST on Expenses", "10", "INPUT", "AQEL"),
+    TaxRate("GSTONIMPORTS", "GST on Imports", report="GSTONIMPORTS", applies="L"),
+    TaxRate("OUTPUT", "GST on Income", "10", "OUTPUT", "AQLR"),
+    TaxRate("INPUTTAXED", "Input Taxed", report="INPUTTAXED"),
+)
+
+#: the US chart has numbers of its own: sales are 400, and 200 is what is owed to suppliers
+US_CHART = (
+    Account("090", "Checking Account", "BANK", bank_number="1234567890"),
+    Account("120", "Accounts Receivable", "CURRENT", system="DEBTORS"),
+    Account("130", "Prepayments", "CURRENT"),
+    Account("140", "Inventory", "INVENTORY", description="Value of tracked inventory"),
+    Account("150", "Office Equipment", "FIXED"),
+    Account("200", "Accounts Payable", "CURRLIAB", system="CREDITORS"),
+    Account("210", "Unpaid Expense Claims", "CURRLIAB", system="UNPAIDEXPCLM"),
+    Account("215", "Wages Payable", "CURRLIAB"),
+    Account("220", "Sales Tax", "CURRLIAB", system="GST"),
+    Account("255", "Historical Adjustment", "CURRLIAB", system="HISTORICAL"),
+    Account("260", "Rounding", "CURRLIAB", system="ROUNDING"),
+    Account("265", "Tracking Transfers", "CURRLIAB", system="TRACKINGTRANSFERS"),
+    Account("310", "Owner's Draw", "EQUITY", payable=True),
+    Account("320", "Retained Earnings", "EQUITY", system="RETAINEDEARNINGS"),
+    Account("400", "Sales", "REVENUE", "TAX001", description="Income from normal business"),
+    Account("460", "Interest Income", "REVENUE", description="Interest earned"),
+    Account("470", "Other Revenue", "REVENUE", description="Any other income"),
+    Account("500", "Cost of Goods Sold", "DIRECTCOSTS", description="Cost of sales"),
+    Account("600", "Advertising", "EXPENSE", description="Advertising costs"),
+    Account("604", "Bank Service Charges", "EXPENSE"),
+    Account("612", "Consulting & Accounting", "EXPENSE"),
+    Account("624", "Postage & Delivery", "EXPENSE"),
+    Account("628", "General Expenses", "EXPENSE"),
+    Account("644", "Utilities", "EXPENSE"),
+    Account("652", "Office Expenses", "EXPENSE"),
+    Account("660", "Rent", "EXPENSE"),
+    Account("668", "Salaries", "EXPENSE"),
+    Account("676", "Telephone & Internet", "EXPENSE"),
+    Account("677", "Fax & Telegrams", "EXPENSE", status="ARCHIVED"),
+    Account("680", "Travel", "EXPENSE"),
 )
 
 
-def organisation_body(country: Country) -> Json:
-    """The Organisation object (Xero OpenAPI Organisation), without its ids and lock dates."""
-    day, month = country.year_end
-    return {
-        "Name": country.name,
-        "LegalName": f"{country.name} Limited",
-        "PaysTax": True,
-        "Version": country.version,
-        "OrganisationType": "COMPANY",
-        "BaseCurrency": country.currency,
-        "CountryCode": country.country,
-        "IsDemoCompany": False,
-        "OrganisationStatus": "ACTIVE",
-        "TaxNumber": country.tax_number,
-        "FinancialYearEndDay": day,
-        "FinancialYearEndMonth": month,
-        "SalesTaxBasis": "PAYMENTS" if country.country == "NZ" else "ACCRUAL",
-        "SalesTaxPeriod": "TWOMONTHS" if country.country == "NZ" else "QUARTERLY",
-        "DefaultSalesTax": "Tax Exclusive",
-        "DefaultPurchasesTax": "Tax Exclusive",
-        "Timezone": country.timezone,
-        "OrganisationEntityType": "COMPANY",
-        "ShortCode": country.short_code,
-        "Class": "PREMIUM",
-        "Edition": "BUSINESS",
-        "LineOfBusiness": "Wholesale trade",
-        "Addresses": [],
-        "Phones": [],
-        "ExternalLinks": [],
-        "PaymentTerms": {},
-    }
+def _percent(name: str, rate: str, *, compound: bool = False) -> Component:
+    return Component(name, Decimal(rate).quantize(_FOUR), compound)
+
+
+#: the four system rates of version US and two made by the organisation, as every seller needs
+US_RATES = (
+    TaxRate("INPUT", "Tax on Purchases", component="Tax"),
+    TaxRate("OUTPUT", "Tax on Sales", component="Tax"),
+    TaxRate("GSTONIMPORTS", "Sales Tax on Imports", applies="L", component="Tax"),
+    TaxRate("NONE", "Tax Exempt", component="No Tax"),
+    TaxRate(
+        "TAX001",
+        "State and County Sales Tax",
+        components=(_percent("State", "6.25"), _percent("County", "1.125")),
+    ),
+    TaxRate(
+        "TAX002",
+        "Downtown Sales Tax",
+        components=(
+            _percent("State", "6.25"),
+            _percent("County", "1.125"),
+            _percent("District", "2", compound=True),
+        ),
+    ),
+)

@@ -109,7 +109,7 @@ class Contacts(Endpoint):
         return found[0] if found else None
 
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
-        return self._shown(stored.id, stored.body, stored.updated)
+        return self._shown(books, stored.id, stored.body, stored.updated)
 
     def brief(self, books: Books, contact: str, *, detail: bool) -> Json:
         """How a document shows its contact: in full, or id and name only (measured)."""
@@ -117,7 +117,7 @@ class Contacts(Endpoint):
         if stored is None:
             return {}
         if detail:
-            return self._shown(stored.id, stored.body, stored.updated)
+            return self._shown(books, stored.id, stored.body, stored.updated)
         return {
             "ContactID": stored.id,
             "Name": stored.body["Name"],
@@ -128,7 +128,7 @@ class Contacts(Endpoint):
             "HasValidationErrors": False,
         }
 
-    def _shown(self, contact: str, body: Json, updated: int | None) -> Json:
+    def _shown(self, books: Books, contact: str, body: Json, updated: int | None) -> Json:
         shown: Json = {"ContactID": contact}
         if body.get("ContactNumber"):
             shown["ContactNumber"] = body["ContactNumber"]
@@ -148,7 +148,11 @@ class Contacts(Endpoint):
         ]
         if updated is not None:
             shown["UpdatedDateUTC"] = net_instant(updated)
-        shown["ContactGroups"] = []
+        shown["ContactGroups"] = [
+            {"ContactGroupID": group, "Name": name, "Status": "ACTIVE", "Contacts": []}
+            | {"HasValidationErrors": False}
+            for group, name in books.groups_of(contact)
+        ]
         shown["IsSupplier"] = bool(body.get("IsSupplier"))
         shown["IsCustomer"] = bool(body.get("IsCustomer"))
         for name in ("DefaultCurrency", "PaymentTerms"):
@@ -157,7 +161,7 @@ class Contacts(Endpoint):
         shown["SalesTrackingCategories"] = []
         shown["PurchasesTrackingCategories"] = []
         shown["ContactPersons"] = body.get("ContactPersons") or []
-        shown["HasAttachments"] = False
+        shown["HasAttachments"] = books.has_files("contact", contact)
         shown["HasValidationErrors"] = False
         return shown
 
@@ -191,10 +195,11 @@ class Contacts(Endpoint):
         trace = {"name": body.get("Name", ""), "contact_number": body.get("ContactNumber", "")}
         contact = stored.id if stored else ZERO_ID
         if errors:
-            return Outcome(contact, self._shown(contact, body, None), errors, False, trace)
+            return Outcome(contact, self._shown(books, contact, body, None), errors, False, trace)
         contact = stored.id if stored else str(uuid4())
         updated = self.save(books, contact, body)
-        return Outcome(contact, self._shown(contact, body, updated), [], stored is None, trace)
+        shown = self._shown(books, contact, body, updated)
+        return Outcome(contact, shown, [], stored is None, trace)
 
     def save(self, books: Books, contact: str, body: Json, *, touch: bool = True) -> int:
         """Stores a body under what it can be found by. Returns its UpdatedDateUTC in ms."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import uuid4
 
-from xtiger.sandbox import arithmetic, lines, validation
+from xtiger.sandbox import arithmetic, lines, stock, validation
 from xtiger.sandbox.arithmetic import AmountTypes
 from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.contacts import Contacts, active_named, new_contact
@@ -93,6 +93,10 @@ class Documents(Endpoint):
         """Whether the document's number is its own."""
         return bool(self.number)
 
+    def taken(self, holder: Stored, stored: Stored | None, *, create_only: bool) -> list[str]:
+        """What is said when another document, `holder`, has the number sent."""
+        return [self.number_taken]
+
     def merge(self, books: Books, old: Json | None, element: Json, body: Json) -> list[str]:
         """Takes over the fields that only this kind has. Returns messages."""
         return []
@@ -100,6 +104,16 @@ class Documents(Endpoint):
     def check(self, books: Books, body: Json, stored: Stored | None, element: Json) -> list[str]:
         """Checks that only this kind has. Returns messages."""
         return []
+
+    def stocks(self, body: Json) -> int:
+        """1 where the lines bring tracked items in, -1 where they take them out, else 0."""
+        return 0
+
+    def moved(self, body: Json | None) -> dict[str, stock.Movement]:
+        """What the document does to the stock of tracked items."""
+        if body is None or not (sign := self.stocks(body)):
+            return {}
+        return stock.movements(body, sign, bought=not self.terms(body).sales)
 
     def kept(self, books: Books, identifier: str, body: Json, before: Json | None) -> None:
         """Called before the document is stored; what follows from it is done here."""
@@ -177,11 +191,13 @@ class Documents(Endpoint):
         if own and self.unique(body):
             holder = self.numbered(books, own)
             if holder and (stored is None or holder.id != stored.id):
-                errors.append(self.number_taken)
+                errors += self.taken(holder, stored, create_only=create_only)
         contact = self._contact_meant(books, element, body, errors)
         messages = self._lines(books, element, body, stored, errors)
         errors += self._checked(books, body, stored)
         errors += self.check(books, body, stored, element)
+        before = self.moved(stored.body if stored else None)
+        errors += stock.shortages(books, before, self.moved(body))
         for found in messages:
             errors += found
         errors = list(dict.fromkeys(errors))
@@ -223,6 +239,7 @@ class Documents(Endpoint):
         if self.auto and not body.get(self.number) and self.unique(body):
             body[self.number] = self._next_number(books)
         document = stored.id if stored else str(uuid4())
+        stock.move(books, self.moved(stored.body if stored else None), self.moved(body))
         self.kept(books, document, body, stored.body if stored else None)
         updated = self.save(books, document, body)
         whom = CONTACTS.brief(books, body["ContactID"], detail=True)
@@ -368,6 +385,9 @@ class Documents(Endpoint):
         errors += validation.lengths(body, dict(self.texts))
         if body.get("Url"):
             errors += validation.url(str(body["Url"]))
+        theme = str(body.get("BrandingThemeID") or "")
+        if theme and books.get("brandingtheme", identifier(theme) or "") is None:
+            errors.append(validation.THEME_UNKNOWN)
         return errors
 
 

@@ -1,10 +1,14 @@
-"""Items: the price list, unique by code, whose details take their tax from the account."""
+"""Items: the price list, unique by code, whose details take their tax from the account.
+
+A tracked item has an inventory account and holds a stock, which documents move.
+"""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import uuid4
 
-from xtiger.sandbox import arithmetic, validation
+from xtiger.sandbox import arithmetic, stock, validation
 from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.state import Keys, Stored, fold
 from xtiger.sandbox.wire import (
@@ -20,6 +24,26 @@ from xtiger.sandbox.wire import (
 
 #: lengths from Xero OpenAPI Item
 _LENGTHS = {"Code": 30, "Name": 50, "Description": 4000, "PurchaseDescription": 4000}
+
+
+#: a side of an item, the flag that opens it, and the words that go with it
+_SIDES = (
+    ("SalesDetails", "IsSold", "Description"),
+    ("PurchaseDetails", "IsPurchased", "PurchaseDescription"),
+)
+
+
+def _used(books: Books, item: Stored) -> bool:
+    """Whether any document names the item."""
+    names_it = (
+        "EXISTS (SELECT 1 FROM json_each(body, '$.LineItems') line"
+        " WHERE fold(json_extract(line.value, '$.ItemCode')) = ?)"
+    )
+    name = fold(str(item.body["Code"]))
+    return any(
+        books.state.count(books.tenant, kind, names_it, (name,))
+        for kind in ("invoice", "creditnote", "banktransaction")
+    )
 
 
 class Items(Endpoint):
@@ -39,6 +63,13 @@ class Items(Endpoint):
         "UpdatedDateUTC": "updated",
         "IsSold": "json_extract(body, '$.IsSold')",
         "IsPurchased": "json_extract(body, '$.IsPurchased')",
+        "IsTrackedAsInventory": "coalesce(json_extract(body, '$.IsTrackedAsInventory'), 0)",
+        "Description": "fold(json_extract(body, '$.Description'))",
+        "InventoryAssetAccountCode": "json_extract(body, '$.InventoryAssetAccountCode')",
+        "SalesDetails.AccountCode": "json_extract(body, '$.SalesDetails.AccountCode')",
+        "SalesDetails.UnitPrice": "json_extract(body, '$.SalesDetails.UnitPrice')",
+        "PurchaseDetails.AccountCode": "json_extract(body, '$.PurchaseDetails.AccountCode')",
+        "PurchaseDetails.UnitPrice": "json_extract(body, '$.PurchaseDetails.UnitPrice')",
     }
 
     def find(self, books: Books, key: str) -> Stored | None:
@@ -62,8 +93,13 @@ class Items(Endpoint):
             if "UnitPrice" in details:
                 details["UnitPrice"] = arithmetic.unit(details["UnitPrice"], four_places=books.four)
             shown[side] = details
+        tracked = bool(body.get("IsTrackedAsInventory"))
+        if tracked:
+            shown["InventoryAssetAccountCode"] = body["InventoryAssetAccountCode"]
+            shown["TotalCostPool"] = body["TotalCostPool"]
+            shown["QuantityOnHand"] = stock.on_hand(body)
         return shown | {
-            "IsTrackedAsInventory": False,
+            "IsTrackedAsInventory": tracked,
             "IsSold": body["IsSold"],
             "IsPurchased": body["IsPurchased"],
         }
@@ -93,15 +129,16 @@ class Items(Endpoint):
                 body[field] = text(element[field], field) or ""
         if code:
             body["Code"] = code
-        for side, use in (("SalesDetails", "IsSold"), ("PurchaseDetails", "IsPurchased")):
+        self._track(books, body, element, stored, errors)
+        for side, use, words in _SIDES:
             used = flag(element.get(use))
             if used is not None:
                 body[use] = used
             body[side] = (
-                self._details(books, body.get(side) or {}, element.get(side), errors)
-                if body[use]
-                else {}
+                self._details(books, body, side, element.get(side), errors) if body[use] else {}
             )
+            if not body[use]:
+                body.pop(words, None)
         if not body.get("Code"):
             errors.append(validation.ITEM_CODELESS)
         else:
@@ -121,7 +158,35 @@ class Items(Endpoint):
         shown = self._shown(books, item, body, updated)
         return Outcome(item, shown, [], stored is None, trace)
 
-    def _details(self, books: Books, old: Json, sent: object, errors: list[str]) -> Json:
+    def _track(
+        self, books: Books, body: Json, element: Json, stored: Stored | None, errors: list[str]
+    ) -> None:
+        """Both accounts make an item tracked (Xero OpenAPI Item.IsTrackedAsInventory)."""
+        asset = text(element.get("InventoryAssetAccountCode"), "InventoryAssetAccountCode")
+        if asset:
+            account = books.account(asset)
+            if account is None or account["Type"] != "INVENTORY":
+                errors.append(validation.ITEM_ASSET_ACCOUNT)
+            elif account["Status"] != "ACTIVE":
+                errors.append(validation.account_archived(asset))
+            body["InventoryAssetAccountCode"] = account["Code"] if account else asset
+        if not body.get("InventoryAssetAccountCode"):
+            return
+        if stored and not stored.body.get("IsTrackedAsInventory") and _used(books, stored):
+            errors.append(validation.ITEM_STAYS_TRACKED)
+        body["IsTrackedAsInventory"] = True
+        body.setdefault("QuantityOnHand", Decimal("0.0000"))
+        body.setdefault("TotalCostPool", Decimal("0.00"))
+        sent = element.get("PurchaseDetails")
+        old = body.get("PurchaseDetails") or {}
+        if not ((sent if isinstance(sent, dict) else {}) | old).get("COGSAccountCode"):
+            errors.append(validation.ITEM_COGS_MISSING)
+
+    def _details(
+        self, books: Books, body: Json, side: str, sent: object, errors: list[str]
+    ) -> Json:
+        """One side of the item; a tracked one is bought to a cost account of its own."""
+        old: Json = body.get(side) or {}
         details = dict(old)
         if sent is None:
             return details
@@ -130,17 +195,23 @@ class Items(Endpoint):
         price = number(sent.get("UnitPrice"), "UnitPrice")
         if price is not None:
             details["UnitPrice"] = arithmetic.unit(price, four_places=books.four)
-        for field in ("AccountCode", "TaxType"):
+        for field in ("AccountCode", "COGSAccountCode", "TaxType"):
             if sent.get(field):
                 details[field] = text(sent[field], field)
-        code = str(details.get("AccountCode") or "")
+        field = "AccountCode"
+        if side == "PurchaseDetails" and body.get("IsTrackedAsInventory"):
+            field = "COGSAccountCode"
+            details.pop("AccountCode", None)  # "not applicable" to tracked items (Xero OpenAPI)
+        elif details.pop("COGSAccountCode", None):
+            errors.append(validation.ITEM_COGS_UNTRACKED)
+        code = str(details.get(field) or "")
         account = books.account(code) if code else None
         if code and (account is None or account["Type"] == "BANK"):
             errors.append(validation.account_invalid(code))
         elif account and account["Status"] != "ACTIVE":
             errors.append(validation.account_archived(code))
-        elif account and (not sent.get("TaxType") and (sent.get("AccountCode") or not old)):
-            changed = fold(code) != fold(str(old.get("AccountCode") or ""))
+        elif account and (not sent.get("TaxType") and (sent.get(field) or not old)):
+            changed = fold(code) != fold(str(old.get(field) or ""))
             if changed or not details.get("TaxType"):
                 details["TaxType"] = account["TaxType"]
         tax = str(details.get("TaxType") or "")

@@ -76,13 +76,45 @@ class Limits:
                 self._windows[key] = (began, used + 1)
         return None
 
+    def left(self, tenant: str) -> dict[str, int]:
+        """How many calls the windows of this moment still allow."""
+        now = self._clock()
+        with self._lock:
+            found = {}
+            for name, whose in (("day", tenant), ("minute", tenant), ("appminute", "")):
+                began, used = self._windows.get((name, whose), (now, 0))
+                over = now >= began + self._lengths[name]
+                found[name] = self._sizes[name] if over else max(0, self._sizes[name] - used)
+        return found
+
+    def change(
+        self, enforced: bool | None = None, *, day: int | None = None, minute: int | None = None
+    ) -> None:
+        """Sets what isn't None; what was used stays counted. Raises ValueError, TypeError."""
+        for size in (day, minute):
+            if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+                raise TypeError("a limit must be a whole number")
+            if size is not None and size < 1:
+                raise ValueError("a limit must be at least 1")
+        if enforced is not None and not isinstance(enforced, bool):
+            raise TypeError("enforced must be true or false")
+        with self._lock:
+            self.enforced = self.enforced if enforced is None else enforced
+            self._sizes["day"] = day or self._sizes["day"]
+            self._sizes["minute"] = minute or self._sizes["minute"]
+
+    def reset(self) -> None:
+        """Begins all windows anew."""
+        with self._lock:
+            self._windows.clear()
+
+    def told(self) -> dict[str, object]:
+        """The switch and the sizes."""
+        return {"enforced": self.enforced, **self._sizes}
+
     def headers(self, tenant: str) -> dict[str, str]:
         """What is left, as Xero tells on each answer."""
-        with self._lock:
-            left = {
-                name: max(0, self._sizes[name] - self._windows.get((name, whose), (0, 0))[1])
-                for name, whose in (("day", tenant), ("minute", tenant), ("appminute", ""))
-            }
+        left = self.left(tenant)
         return {
             "X-DayLimit-Remaining": str(left["day"]),
             "X-MinLimit-Remaining": str(left["minute"]),

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
-from xtiger.sandbox import arithmetic, validation
+from xtiger.sandbox import arithmetic, charts, tracking, validation
 from xtiger.sandbox.arithmetic import AmountTypes
 from xtiger.sandbox.books import Books
 from xtiger.sandbox.wire import Json, Malformed, identifier, number, text
 
-_APPLIES = {
-    "ASSET": "CanApplyToAssets",
-    "EQUITY": "CanApplyToEquity",
-    "EXPENSE": "CanApplyToExpenses",
-    "LIABILITY": "CanApplyToLiabilities",
-    "REVENUE": "CanApplyToRevenue",
-}
 #: accounts that no document line may use
 _CLOSED = {"DEBTORS", "CREDITORS", "RETAINEDEARNINGS", "HISTORICAL", "UNPAIDEXPCLM"}
 
@@ -54,7 +47,7 @@ def build(
             kept = {field: value for field, value in known.items() if field not in _WORKED_OUT}
             one = kept | {field: value for field, value in one.items() if value is not None}
         errors: list[str] = []
-        lines.append(_line(books, one, terms, errors, new=known is None))
+        lines.append(_line(books, one, terms, errors, known))
         messages.append(list(dict.fromkeys(errors)))
     return lines, messages
 
@@ -65,13 +58,15 @@ def again(books: Books, old: list[Json], terms: Terms) -> tuple[list[Json], list
     return build(books, plain, old, terms)
 
 
-def _line(books: Books, one: Json, terms: Terms, errors: list[str], *, new: bool) -> Json:
-    line: Json = {"LineItemID": str(uuid4()) if new else one["LineItemID"]}
+def _line(books: Books, one: Json, terms: Terms, errors: list[str], known: Json | None) -> Json:
+    line: Json = {"LineItemID": known["LineItemID"] if known else str(uuid4())}
     item = _item(books, one, errors)
     details: Json = {}
     if item is not None:
         line["ItemCode"] = item["Code"]
         details = item.get("SalesDetails" if terms.sales else "PurchaseDetails") or {}
+        if item.get("IsTrackedAsInventory") and not terms.sales:  # what is bought is stock
+            details = details | {"AccountCode": item["InventoryAssetAccountCode"]}
     words = text(one.get("Description"), "Description") or ""
     if not words and item is not None:
         own = item.get("Description") if terms.sales else item.get("PurchaseDescription")
@@ -91,8 +86,8 @@ def _line(books: Books, one: Json, terms: Terms, errors: list[str], *, new: bool
         line["TaxAmount"] = arithmetic.cents(override)
     else:
         line["TaxAmount"] = arithmetic.tax(line["LineAmount"], rate=rate, amounts=terms.amounts)
-    tracking = one.get("Tracking")
-    line["Tracking"] = tracking[:2] if isinstance(tracking, list) else []
+    before = known["Tracking"] if known else []
+    line["Tracking"] = tracking.of_line(books, one.get("Tracking"), before, errors)
     return line
 
 
@@ -169,7 +164,8 @@ def _account(
         return None
     if (
         account is None
-        or account["Type"] in ("BANK", "INVENTORY")
+        or account["Type"] == "BANK"
+        or (account["Type"] == "INVENTORY" and account["Code"] != details.get("AccountCode"))
         or account.get("SystemAccount") in _CLOSED
     ):
         errors.append(validation.account_invalid(code))
@@ -193,19 +189,19 @@ def _tax_type(
 ) -> Decimal:
     """Fills in TaxType: sent, else the item's, else the account's (measured). Returns the rate."""
     if terms.amounts is AmountTypes.NO_TAX:
-        line["TaxType"] = "NONE"
+        line["TaxType"] = books.tax_code("NONE", account["Class"] if account else "")
         return Decimal(0)
     code = text(one.get("TaxType"), "TaxType") or str(
         details.get("TaxType") or (account["TaxType"] if account else "")
     )
     if not code:
         return Decimal(0)
-    rate = books.tax_rate(code)
+    rate = books.tax_rate(books.tax_code(code, account["Class"] if account else ""))
     line["TaxType"] = rate["TaxType"] if rate else code
     if rate is None or rate["Status"] != "ACTIVE":
         errors.append(validation.tax_type_unknown(code))
         return Decimal(0)
-    if account and not rate[_APPLIES[account["Class"]]]:
+    if account and not rate[charts.CAN_APPLY[account["Class"]]]:
         errors.append(validation.tax_type_unfit(code, str(account["Code"])))
     return Decimal(rate["EffectiveRate"])
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from xtiger.sandbox.state import fold
-from xtiger.sandbox.wire import flag, identifier
+from xtiger.sandbox.wire import Malformed, day, flag, identifier
 
 #: members of a page where nobody says (Xero: requests page)
 PAGE = 100
@@ -46,6 +46,7 @@ class Query:
     page: int | None = None
     size: int = PAGE
     brief: bool = False  #: summaryOnly
+    archived: bool = False  #: includeArchived
 
     def narrow(self, condition: str, *values: object) -> None:
         self.condition = f"{self.condition} AND ({condition})"
@@ -78,8 +79,29 @@ def read(
     if kind == "contact" and not flag(asked.get("includearchived")) and not asked.get("ids"):
         query.narrow("status = 'ACTIVE'")
     query.brief = bool(flag(asked.get("summaryonly")))
+    query.archived = bool(flag(asked.get("includearchived")))
     _page(query, asked)
     return query
+
+
+def unfiltered(arguments: Mapping[str, str]) -> dict[str, str]:
+    """What counts where a list takes no filters but its own."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name.lower() in ("order", "page", "pagesize")
+    }
+
+
+def between(query: Query, column: str, asked: Mapping[str, str], first: str, last: str) -> None:
+    """Narrows to the days from one parameter to another, both included. Raises QueryParse."""
+    for name, sign in ((first, ">="), (last, "<=")):
+        try:
+            found = day(asked.get(name), name)
+        except Malformed as error:
+            raise QueryParse(str(error)) from None
+        if found:
+            query.narrow(f"{column} {sign} ?", found.isoformat())
 
 
 def _page(query: Query, asked: dict[str, str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -20,24 +20,25 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from xtiger.sandbox import accounting, control, identity, pages
+from xtiger.sandbox import (
+    accounting,
+    calls,
+    connections,
+    consent,
+    control,
+    pages,
+    panel,
+    tokens,
+)
+from xtiger.sandbox.disturbance import Disturbance
 from xtiger.sandbox.limits import Limits
+from xtiger.sandbox.records import Recorder
+from xtiger.sandbox.shared import Sandbox, named
 from xtiger.sandbox.state import State
+from xtiger.sandbox.webhooks import EVERY, Webhooks
 
+_PARTS = (consent, tokens, connections, accounting, control, pages, panel, calls)
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Sandbox:
-    """What the parts of one sandbox share."""
-
-    state: State
-    client_id: str
-    client_secret: str
-    limits: Limits
-    time_factor: float = 1.0
-    auto_consent: bool = False
-    faults: control.Faults = field(default_factory=control.Faults)
 
 
 def create_app(
@@ -50,9 +51,14 @@ def create_app(
     enforce_limits: bool = False,
     day_limit: int = 5000,
     minute_limit: int = 60,
+    broad_scopes: bool = False,
+    custom: str = "",
+    plain: bool = False,
+    record: str | Path | None = None,
 ) -> Flask:
     """The WSGI application. `time_factor` scales the memory of idempotency keys, the grace of
-    replaced refresh tokens and the windows of limits; tokens and codes keep their life."""
+    replaced refresh tokens, the windows of limits and the gaps between deliveries of webhooks;
+    tokens and codes keep their life."""
     app = Flask(__name__, static_folder="static", static_url_path="/_static")
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.config["MAX_CONTENT_LENGTH"] = 26 * 1024 * 1024
@@ -67,14 +73,23 @@ def create_app(
             time_factor=time_factor,
             clock=state.now,
         ),
+        webhooks=Webhooks(
+            state,
+            {one.kind: one.plural for one in accounting.RESOURCES.values()},
+            time_factor=time_factor,
+        ),
         time_factor=time_factor,
         auto_consent=auto_consent,
+        broad_scopes=broad_scopes,
+        custom=custom,
+        plain=plain,
+        recorder=Recorder(record) if record else None,
     )
     app.extensions["xero_sandbox"] = sandbox
-    for part in (identity, accounting, control, pages):
+    for part in _PARTS:
         app.register_blueprint(part.blueprint)
     app.after_request(pages.guarded)
-    app.wsgi_app = control.Disturbance(app.wsgi_app, sandbox)  # type: ignore[method-assign]
+    app.wsgi_app = Disturbance(app.wsgi_app, sandbox)  # type: ignore[method-assign]
     return app
 
 
@@ -198,6 +213,7 @@ class Running:
         self._server = _Server(port, app, verbose=verbose)
         self.port = int(self._server.server_address[1])
         self.identity_url = self.api_url = f"http://localhost:{self.port}"
+        self._sandbox.webhooks.base = self.api_url
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -226,17 +242,25 @@ class Running:
 
     def described(self) -> dict[str, object]:
         """What `--json` prints."""
-        return {
+        told: dict[str, object] = {
             "identity_url": self.identity_url,
             "api_url": self.api_url,
             "client_id": self.client_id,
             "client_secret": self.client_secret,
             "organisations": self.organisations,
         }
+        return told | ({"webhook_key": self.webhook_key} if self.webhook_key else {})
+
+    @property
+    def webhook_key(self) -> str:
+        """The key of the subscription to every organisation, empty without one."""
+        found = self._sandbox.webhooks.subscriptions()
+        return next((one.key for one in found if one.owner == EVERY), "")
 
     def stop(self) -> None:
         """Stops listening, ends open connections and closes the state."""
         self._sandbox.faults.release()
+        self._sandbox.webhooks.stop()
         self._server.shutdown()
         self._server.end_connections()
         self._server.server_close()
@@ -244,6 +268,8 @@ class Running:
         with self._sandbox.state.transaction():
             pass  # waits for a request that is still being stored
         self._sandbox.state.close()
+        if self._sandbox.recorder is not None:
+            self._sandbox.recorder.close()
 
     def __enter__(self) -> Running:
         return self
@@ -269,15 +295,37 @@ def start(
     day_limit: int = 5000,
     minute_limit: int = 60,
     clock: Callable[[], float] = time.time,
+    countries: Sequence[str] = (),
+    broad_scopes: bool = False,
+    custom: str = "",
+    plain: bool = False,
+    record: str | Path | None = None,
+    dial: float = 0,
+    dial_kinds: Iterable[str] = (),
+    dial_seed: int = 0,
+    webhook_url: str = "",
+    webhook_key: str = "",
     verbose: bool = False,
 ) -> Running:
     """Starts a sandbox in a thread; it listens when this returns.
 
     `port` 0 takes any free one; `state` is the path of its database, None keeps it in memory.
     `clock` gives seconds since 1970: all that expires, dates or is counted by the minute follows
-    it. Raises OSError if the port is taken.
+    it. `countries` (NZ, GB, AU, US) are the organisations that a new state begins with and that an
+    older one gets besides its own; nobody asking, a new one has NZ and GB.
+
+    `broad_scopes` is for an app made before March 2026; `custom` names the organisation of a
+    custom connection. `dial` is the per cent of accounting calls that meet a fault. A receiver
+    at `webhook_url` is told about every organisation. `plain` keeps and answers writes unread.
+    `record` is a folder for all that goes over the wire; without it the environment's
+    XTIGER_SANDBOX_RECORD counts.
+
+    Raises OSError if the port is taken, ValueError for what can't be set.
     """
-    store = State(state, clock)
+    store = State(state, clock, countries)
+    if custom and not any(custom in named(one) for one in store.organisations()):
+        store.close()
+        raise ValueError(f"no organisation is called {custom}")
     app = create_app(
         store,
         client_id=client_id,
@@ -287,12 +335,28 @@ def start(
         enforce_limits=enforce_limits,
         day_limit=day_limit,
         minute_limit=minute_limit,
+        broad_scopes=broad_scopes,
+        custom=custom,
+        plain=plain,
+        # what plain mode answers is no evidence of anything, so only who asks gets it recorded
+        record=record or (None if plain else os.environ.get("XTIGER_SANDBOX_RECORD")),
     )
+    sandbox: Sandbox = app.extensions["xero_sandbox"]
     try:
-        return Running(app, port, verbose=verbose)
+        sandbox.dial.set(dial, dial_kinds, dial_seed)
+        running = Running(app, port, verbose=verbose)
     except BaseException:
+        sandbox.webhooks.stop()
         store.close()
         raise
+    try:
+        # events name the port, so the receiver is asked only now
+        if webhook_url:
+            sandbox.webhooks.subscribe(EVERY, webhook_url, webhook_key)
+    except BaseException:
+        running.stop()
+        raise
+    return running
 
 
 def until_told() -> None:

@@ -6,14 +6,15 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from xtiger.sandbox import charts
+from xtiger.sandbox import cabinet, currencies, founding
+from xtiger.sandbox.countries import COUNTRIES, DEFAULT, Country, organisation_body
 from xtiger.sandbox.wire import Json, dumps, loads
 
 _SCHEMA = """
@@ -130,8 +131,14 @@ class State:
     """
 
     def __init__(
-        self, path: str | Path | None = None, clock: Callable[[], float] = time.time
+        self,
+        path: str | Path | None = None,
+        clock: Callable[[], float] = time.time,
+        countries: Sequence[str] = (),
     ) -> None:
+        unknown = set(countries) - COUNTRIES.keys()
+        if unknown:
+            raise ValueError(f"no organisation for {', '.join(sorted(unknown))}")
         self.now = clock
         self._lock = threading.RLock()
         self._depth = 0
@@ -147,11 +154,16 @@ class State:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=5000")
         self._db.create_function("fold", 1, lambda v: fold(str(v)) if v is not None else None)
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + cabinet.SCHEMA)
+        self.cabinet = cabinet.Cabinet(self._db)
         with self.transaction():
-            if not self.organisations():
-                self._found()
-        self._organisations = {found.tenant: found for found in self.organisations()}
+            there = {str(one.body["CountryCode"]) for one in self.organisations()}
+            for code in dict.fromkeys(countries or (() if there else DEFAULT)):
+                if code not in there:
+                    self._found(COUNTRIES[code])
+            for one in self.organisations():
+                self._furnish(one)
+            self._touched.clear()  # what an organisation begins with has no history
 
     def close(self) -> None:
         with self._lock:
@@ -169,6 +181,7 @@ class State:
             self._touched.clear()
             try:
                 yield
+                self._note()
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -180,6 +193,19 @@ class State:
         if touched:
             for listener in self.listeners:
                 listener(touched)
+
+    def _note(self) -> None:
+        """Writes what the transaction made and changed into the history of each object."""
+        for one in self._touched.values():
+            self.cabinet.note(
+                cabinet.Place(one.tenant, one.kind, one.id),
+                cabinet.Note(
+                    time=int(self.now() * 1000),
+                    changes="Created" if one.created else "Updated",
+                    author=cabinet.SYSTEM,
+                    details="Received through the Xero API from Local Xero",  # own words
+                ),
+            )
 
     def _touch(self, touched: Touched) -> None:
         key = (touched.tenant, touched.kind, touched.id)
@@ -218,54 +244,64 @@ class State:
                 self.set(name, value)
             return value
 
-    def _found(self) -> None:
-        now = int(self.now() * 1000)
-        for country in charts.COUNTRIES:
-            tenant = str(uuid4())
-            body = charts.organisation_body(country) | {
-                "OrganisationID": tenant,
-                "CreatedDateUTC": now,
-            }
-            rates = {country.currency: "1.000000", country.other_currency: country.rate}
-            self._db.execute(
-                "INSERT INTO organisations (tenant, zone, rates, body) VALUES (?, ?, ?, ?)",
-                (tenant, country.zone, dumps(rates).decode(), dumps(body).decode()),
-            )
-            for account in country.accounts:
-                self.save(
-                    tenant,
-                    "account",
-                    identifier := str(uuid4()),
-                    account.body(country.currency) | {"AccountID": identifier},
-                    Keys(name=account.code, status=account.status),
-                )
-            for rate in country.tax_rates:
-                self.save(
-                    tenant,
-                    "taxrate",
-                    str(uuid4()),
-                    rate.body(),
-                    Keys(name=rate.type, status=rate.status),
-                )
+    def _found(self, country: Country) -> None:
+        tenant = str(uuid4())
+        body = organisation_body(country) | {
+            "OrganisationID": tenant,
+            "CreatedDateUTC": int(self.now() * 1000),
+        }
+        rates = {country.currency: "1.000000"} | country.rates
+        self._db.execute(
+            "INSERT INTO organisations (tenant, zone, rates, body) VALUES (?, ?, ?, ?)",
+            (tenant, country.zone, dumps(rates).decode(), dumps(body).decode()),
+        )
+        self._begin(tenant, founding.books(country))
+
+    def _furnish(self, one: Organisation) -> None:
+        """A state of an older version gets what it lacks when it is opened."""
+        things = list(founding.furniture(one.name, one.rates, int(self.now() * 1000)))
+        kinds = {thing.kind for thing in things}
+        lacking = {kind for kind in kinds if not self.count(one.tenant, kind)}
+        self._begin(one.tenant, (thing for thing in things if thing.kind in lacking))
+
+    def _begin(self, tenant: str, things: Iterable[founding.Begun]) -> None:
+        for one in things:
+            self.save(tenant, one.kind, one.id, one.body, Keys(name=one.name, status=one.status))
+
+    def subscribe(self, tenant: str, code: str) -> None:
+        """Lets an organisation's documents have a further currency, at a day rate of ours."""
+        found = self.organisation(tenant)
+        assert found is not None
+        rates = found.rates | {code: currencies.day_rate(found.currency, code)}
+        self._db.execute(
+            "UPDATE organisations SET rates = ? WHERE tenant = ?", (dumps(rates).decode(), tenant)
+        )
+        self._begin(tenant, [founding.currency(code)])
 
     def organisations(self) -> list[Organisation]:
+        return self._organisations_where("1")
+
+    def _organisations_where(self, condition: str, *values: str) -> list[Organisation]:
         with self._lock:
             rows = self._db.execute(
-                "SELECT tenant, zone, rates, body FROM organisations ORDER BY position"
+                "SELECT tenant, zone, rates, body FROM organisations"  # noqa: S608
+                f" WHERE {condition} ORDER BY position",
+                values,
             ).fetchall()
         return [Organisation(row[0], row[1], loads(row[2]), loads(row[3])) for row in rows]
 
     def organisation(self, tenant: str) -> Organisation | None:
-        return self._organisations.get(tenant)
+        return next(iter(self._organisations_where("tenant = ?", tenant)), None)
 
     def change_organisation(self, tenant: str, changes: Json) -> None:
         """Merges into an organisation's body (a test sets PeriodLockDate this way)."""
         with self.transaction():
-            body = self._organisations[tenant].body | changes
+            found = self.organisation(tenant)
+            assert found is not None
+            body = found.body | changes
             self._db.execute(
                 "UPDATE organisations SET body = ? WHERE tenant = ?", (dumps(body).decode(), tenant)
             )
-            self._organisations = {found.tenant: found for found in self.organisations()}
 
     def count_up(self, tenant: str, name: str) -> int:
         """Adds one to a counter and returns it; the first is 1."""
@@ -356,6 +392,25 @@ class State:
             ).fetchone()
         return int(row[0])
 
+    def mentioning(
+        self, tenant: str, field: str, identifier: str, *, besides: str
+    ) -> list[tuple[str, Stored]]:
+        """Kind and object of whatever holds that id in a field so named, at any depth."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT kind, position, id, updated, status, body FROM objects"
+                " WHERE tenant = ? AND kind <> ? AND instr(body, ?) > 0 ORDER BY position",
+                (tenant, besides, f'"{field}":"{identifier}"'),
+            ).fetchall()
+        return [(one[0], Stored(one[1], one[2], one[3], one[4], loads(one[5]))) for one in rows]
+
+    def reword(self, tenant: str, kind: str, identifier: str, body: Json) -> None:
+        """Replaces a body whose object stays what it is: something it mentions was renamed."""
+        self._db.execute(
+            "UPDATE objects SET body = ? WHERE tenant = ? AND kind = ? AND id = ?",
+            (dumps(body).decode(), tenant, kind, identifier),
+        )
+
     def get(self, tenant: str, kind: str, identifier: str) -> Stored | None:
         found = self.objects(tenant, kind, "id = ?", (identifier,), limit=1)
         return found[0] if found else None
@@ -427,6 +482,16 @@ class State:
         with self._lock:
             rows: list[Any] = self._db.execute(
                 "SELECT sequence, body FROM requests WHERE sequence > ? ORDER BY sequence", (after,)
+            ).fetchall()
+        return [{"sequence": row[0]} | loads(row[1]) for row in rows]
+
+    def calls(self, before: int, limit: int) -> list[Json]:
+        """Requests newest first, each with its `sequence`, those before the given one, 0 all."""
+        with self._lock:
+            rows: list[Any] = self._db.execute(
+                "SELECT sequence, body FROM requests WHERE sequence < ?"
+                " ORDER BY sequence DESC LIMIT ?",
+                (before or 1 << 62, limit),
             ).fetchall()
         return [{"sequence": row[0]} | loads(row[1]) for row in rows]
 

@@ -30,9 +30,9 @@ def _exact(value: object) -> orjson.Fragment:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object, *, indented: bool = False) -> bytes:
     """JSON bytes; a Decimal leaves with exactly its own digits, never through a float."""
-    return orjson.dumps(value, default=_exact)
+    return orjson.dumps(value, default=_exact, option=orjson.OPT_INDENT_2 if indented else None)
 
 
 def _no_constant(name: str) -> None:
@@ -99,9 +99,13 @@ def day(value: object, field: str) -> date | None:
         raise Malformed(f"'{sent}' is not a date that {field} can hold.") from None
 
 
-def net_day(iso: str) -> str:
-    """A stored `YYYY-MM-DD` as Xero shows a document date: midnight UTC in milliseconds."""
-    return f"/Date({int(datetime.fromisoformat(iso).replace(tzinfo=UTC).timestamp()) * 1000}+0000)/"
+def net_day(iso: str, *, offset: bool = True) -> str:
+    """A stored `YYYY-MM-DD` as Xero shows a document date: midnight UTC in milliseconds.
+
+    Quotes leave the offset out.
+    """
+    seconds = int(datetime.fromisoformat(iso).replace(tzinfo=UTC).timestamp())
+    return net_instant(seconds * 1000, offset=offset)
 
 
 def net_instant(milliseconds: int, *, offset: bool = True) -> str:
