@@ -7,12 +7,13 @@ STAMP := $(VENV)/.test-$(PINS)
 DEMO_STAMP := $(VENV)/.demo-$(PINS)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check prove format clean
+.PHONY: help demo test check prove bench format clean
 
 help:
 	@echo "make demo    install, start everything, print where to look (Ctrl-C ends it)"
 	@echo "make test    install and run every test: formats, types, contracts, databases, browser"
 	@echo "make prove   the same suites at their full sizes"
+	@echo "make bench   measurements, as ratios within one run (six minutes)"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "XTiger needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -44,6 +45,10 @@ prove: $(STAMP) chromium check
 	$(BIN)/xtiger demo --check
 	$(BIN)/xtiger demo --check --scenario retry-in-order
 	$(BIN)/xtiger demo --check --scenario crash
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.calls
+	$(BIN)/python -m tests.benchmarks.pacing
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -24,6 +24,8 @@ from xtiger.store.crypto import KeyRing
 from xtiger.store.schema import Database, migrate
 from xtiger.xero.client import XeroClient
 
+pytest_plugins = ("tests.witness.plugin",)
+
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the local Xero speaks http on loopback
 
 
