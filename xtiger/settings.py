@@ -16,6 +16,23 @@ from sqlalchemy.exc import ArgumentError
 PREFIX = "XTIGER_"
 
 
+#: Variables of the same prefix that the command line, the local Xero and the test suite read.
+_READ_ELSEWHERE = frozenset(
+    {
+        "instance",
+        "sandbox_client_id",
+        "sandbox_client_secret",
+        "sandbox_webhook_key",
+        "sandbox_record",
+        "prove",
+        "pictures",
+        "docs",
+        "learn_shapes",
+        "xero_openapi",
+    }
+)
+
+
 class SettingsFault(ValueError):
     """One or more settings don't fit; its text is a sentence for each."""
 
@@ -185,11 +202,10 @@ class Settings:
             if name.startswith(PREFIX)
         }
         known = {each.name: each for each in fields(cls)}
-        others = {"instance", "sandbox_client_id", "sandbox_client_secret", "prove"}
         faults = [
             f"{PREFIX}{name.upper()} isn't a setting of XTiger."
             for name in given
-            if name not in known and name not in others
+            if name not in known and name not in _READ_ELSEWHERE
         ]
         values: dict[str, Any] = {}
         for name, value in given.items():

@@ -150,5 +150,6 @@ def _settled(part: Mapping[str, Any]) -> Iterator[str]:
             yield f"it is PAID and {due} is due"
     for name in ("RemainingCredit", "AmountDue", "AmountPaid", "AmountCredited"):
         value = _number(part, name)
-        if value is not None and value < 0:
+        # whether Xero takes a document of less than nothing isn't known
+        if value is not None and value < 0 <= (total or 0):
             yield f"{name} is negative"

@@ -93,6 +93,9 @@ def _marked(known: Resource, outcome: Outcome, identifier: str) -> Json:
     )
 
 
+_ERROR_FLAGS = ("HasErrors", "HasValidationErrors")
+
+
 def refused_part(elements: list[Json], errors: list[str]) -> Reply:
     """HTTP 400 about what lies below an object, in the form of `validation_exception`."""
     messages = [{"Message": message} for message in errors]
@@ -100,7 +103,10 @@ def refused_part(elements: list[Json], errors: list[str]) -> Reply:
         "ErrorNumber": 10,
         "Type": "ValidationException",
         "Message": "A validation exception occurred",
-        "Elements": [one | {"ValidationErrors": messages} for one in elements],
+        "Elements": [
+            one | {"ValidationErrors": messages} | {f: True for f in one if f in _ERROR_FLAGS}
+            for one in elements
+        ],
     }
     return Reply(400, dumps(body))
 

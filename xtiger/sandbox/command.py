@@ -8,7 +8,7 @@ import click
 
 from xtiger.sandbox.countries import COUNTRIES
 from xtiger.sandbox.faults import CATALOGUE, LASTING
-from xtiger.sandbox.server import start, until_told
+from xtiger.sandbox.server import start, told_to_end
 from xtiger.sandbox.wire import dumps
 
 
@@ -98,6 +98,7 @@ def command(
     verbose: bool,
 ) -> None:
     """Run a local stand-in for Xero until interrupted."""
+    told = told_to_end()
     try:
         running = start(
             port,
@@ -137,6 +138,7 @@ def command(
             print(f"{one['name']:<17} {one['country']} {one['currency']}  {one['tenant_id']}")
         sys.stdout.flush()
     try:
-        until_told()
+        while not told.wait(0.2):  # a wait without an end would keep signals out
+            pass
     finally:
         running.stop()

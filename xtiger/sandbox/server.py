@@ -359,10 +359,9 @@ def start(
     return running
 
 
-def until_told() -> None:
-    """Waits for SIGTERM or SIGINT."""
+def told_to_end() -> threading.Event:
+    """Set from now on by SIGTERM or SIGINT."""
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    while not told.wait(0.2):
-        pass
+    return told
