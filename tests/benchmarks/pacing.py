@@ -14,9 +14,9 @@ from xtiger.domain.resources import Resource, Verb
 from xtiger.ports import Call
 
 
-def main(minutes: int = 5) -> None:
-    """Sends one call after another until so many windows are used up; prints what it took."""
-    count = 60 * minutes
+def main(windows: int = 6) -> None:
+    """Uses up so many windows, one call after another (six: five minutes); prints the time."""
+    count = 60 * windows
     with local_xero("--enforce-limits") as xero:
         client, access = xero.client(), xero.access()
         began, sent, refused = time.monotonic(), 0, 0

@@ -114,6 +114,7 @@ class Instance:
             "XTIGER_XERO_IDENTITY_URL": self.xero["identity_url"],
             "XTIGER_XERO_API_URL": xero_url,
             "XTIGER_XERO_APP_URL": xero_url,
+            "XTIGER_XERO_WEBHOOK_KEY": self.xero["webhook_key"],
             "XTIGER_MAIL_SERVER": "localhost",
             "XTIGER_MAIL_PORT": str(self.ports.mail),
             "XTIGER_MAIL_SENDER": "xtiger@example.com",
@@ -134,6 +135,7 @@ class Instance:
                 *("sandbox", "--port", str(self.ports.xero), "--json"),
                 *("--state", str(self.folder / "xero.sqlite")),
                 *("--time-factor", str(self.time_factor)),
+                *("--webhook-url", f"{self.url}/webhooks/xero"),
             ],
             environment=None,
         )
