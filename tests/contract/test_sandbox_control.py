@@ -191,11 +191,69 @@ def test_foreign_web_page_cannot_command(sandbox: Running) -> None:
     assert answer.status_code == 415
 
 
-def test_sixth_call_at_once_is_refused_when_limits_are_enforced() -> None:
+@pytest.mark.parametrize("path", ["tokens/expire", "release", "requests/clear"])
+def test_foreign_web_page_cannot_command_with_an_empty_body(sandbox: Running, path: str) -> None:
+    url = f"{sandbox.api_url}/_control/{path}"
+    foreign = {"Origin": "https://elsewhere.example"}
+    assert requests.post(url, headers=foreign, timeout=10).status_code == 403
+    assert requests.post(url, headers={"Origin": "null"}, timeout=10).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("limits", []),
+        ("limits", {"minute": "many"}),
+        ("organisations/{}", {"PeriodLockDate": "some day"}),
+        ("organisations/{}", 1),
+        ("dial", "all"),
+        ("webhooks", []),
+        ("webhooks/mishaps", [1]),
+        ("identity", None),
+        ("hold", []),
+    ],
+)
+def test_what_the_control_cannot_read_is_refused(
+    sandbox_client: SandboxClient, path: str, body: object
+) -> None:
+    url = f"{sandbox_client.running.api_url}/_control/{path.format(sandbox_client.tenant)}"
+    answer = requests.post(url, json=body, data="null" if body is None else None, timeout=10)
+    assert answer.status_code in (400, 415)
+
+
+@pytest.mark.parametrize(
+    "path", ["/calls?before={}", "/calls?before=-{}", "/_control/requests?after={}"]
+)
+def test_sequences_beyond_all_numbers_find_nothing(sandbox: Running, path: str) -> None:
+    answer = requests.get(sandbox.api_url + path.format("9" * 30), timeout=10)
+    assert answer.status_code == 200
+
+
+def test_counts_tell_every_kind(own: SandboxClient) -> None:
+    lines = [{"Description": "x", "UnitAmount": 10, "AccountCode": "200"}]
+    common = {"Contact": {"Name": "Ana"}, "Status": "AUTHORISED", "LineItems": lines}
+    due = own.created("Invoices", common | {"Type": "ACCREC", "DueDate": "2026-12-01"})
+    note = own.created("CreditNotes", common | {"Type": "ACCRECCREDIT"})
+    part = {"Invoice": {"InvoiceID": due["InvoiceID"]}, "Amount": 1, "Date": "2026-11-01"}
+    own.put(f"CreditNotes/{note['CreditNoteID']}/Allocations", part)
+    own.call("PUT", f"Invoices/{due['InvoiceID']}/Attachments/a.txt", data=b"a")
+    counts = own.control("counts")[own.tenant]
+    assert (counts["invoices"], counts["creditnotes"], counts["allocations"]) == (1, 1, 1)
+    assert counts["attachments"] == 1
+    assert counts["historyrecords"] >= 4
+    assert counts["accounts"] > 0
+    assert "organisations" not in counts
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_sixth_call_at_once_is_refused_when_limits_are_enforced(*, named: bool) -> None:
+    """A custom connection may leave the tenant's header out."""
     with start(enforce_limits=True) as running:
         client = SandboxClient(running)
         client.control("hold", {"resource": "Organisation", "count": 5})
         others = [SandboxClient(running) for _ in range(5)]
+        for one in others if not named else []:
+            del one.session.headers["xero-tenant-id"]
         threads = [threading.Thread(target=one.get, args=("Organisation",)) for one in others]
         for thread in threads:
             thread.start()

@@ -259,3 +259,16 @@ def test_answers_fit_the_description(books: SandboxClient) -> None:
         known_fields(found, "ContactGroup")
     check(books.get(f"Contacts/{who}").json(), "Contacts")
     check(books.put("ContactGroups", {}).json(), "Error")
+
+
+def test_each_refused_member_is_told_its_own_fault(books: SandboxClient) -> None:
+    made, good = group(books), contact(books)
+    body = {"Contacts": [{"ContactID": good}, {"ContactID": str(uuid4())}]}
+    answer = books.put(f"{path(made)}/Contacts", body)
+    assert answer.status_code == 400
+    found = answer.json()["Elements"]
+    assert [len(one["ValidationErrors"]) for one in found] == [0, 1]
+    assert [one["HasValidationErrors"] for one in found] == [False, True]
+    assert members(books, made) == []
+    logged = books.control("requests")["requests"][-2]  # the last one is the look above
+    assert [one["ok"] for one in logged["elements"]] == [False, False]

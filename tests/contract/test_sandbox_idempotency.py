@@ -111,3 +111,14 @@ def test_two_at_once_create_one(sandbox_client: SandboxClient) -> None:
     assert len(set(answers)) == 1
     after = sandbox_client.control("counts")[sandbox_client.tenant]["invoices"]
     assert after == before + 1
+
+
+def test_a_body_that_cannot_be_read_is_remembered_and_keeps_nothing(
+    sandbox_client: SandboxClient,
+) -> None:
+    key, name = keyed(str(uuid4())), sandbox_client.name()
+    body = {"Contacts": [{"Name": name}, {"Name": ["no", "text"]}]}
+    first = sandbox_client.put("Contacts", body, **key)
+    again = sandbox_client.put("Contacts", body, **key)
+    assert (first.status_code, first.content) == (400, again.content)
+    assert sandbox_client.put("Contacts", {"Name": name}).status_code == 200

@@ -421,3 +421,19 @@ def test_sdk_drives_items(api: Any, tenant: str, sandbox_client: SandboxClient) 
     assert [one.item_id for one in listed] == [made.item_id]
     api.delete_item(tenant, made.item_id)
     assert sandbox_client.get(f"Items/{code}").status_code == 404
+
+
+def test_documents_follow_an_item_whose_code_changes(
+    sandbox_client: SandboxClient, tracked: dict[str, Any]
+) -> None:
+    moved(sandbox_client, "ACCPAY", tracked, 10)
+    sale = moved(sandbox_client, "ACCREC", tracked, 4)
+    code = sandbox_client.name("IT")
+    answer = sandbox_client.post(f"Items/{tracked['ItemID']}", {"Code": code})
+    assert answer.status_code == 200
+    path = f"Invoices/{sale['InvoiceID']}"
+    shown = sandbox_client.get(path).json()["Invoices"][0]
+    assert shown["LineItems"][0]["ItemCode"] == code
+    assert shown["UpdatedDateUTC"] == sale["UpdatedDateUTC"]
+    assert sandbox_client.post(path, {"Status": "VOIDED"}).status_code == 200
+    assert stock(sandbox_client, tracked | {"Code": code}) == (10, 40)

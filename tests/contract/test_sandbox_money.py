@@ -162,3 +162,22 @@ def test_foreign_currency_keeps_its_rate(sandbox_client: SandboxClient) -> None:
     found = made(sandbox_client, CurrencyCode="AUD", CurrencyRate="0.9054321")
     assert found["CurrencyRate"] == D("0.905432")
     assert made(sandbox_client, CurrencyRate=2)["CurrencyRate"] == 1
+
+
+def test_amounts_beyond_all_measure_are_refused_in_words(sandbox_client: SandboxClient) -> None:
+    line = lines("1000000000000000", Quantity="1000000000000000")
+    found = sandbox_client.errors("PUT", "Invoices", sandbox_client.invoice(LineItems=line))
+    assert "The line amount must not exceed 9,999,999,999.99" in found
+
+
+@pytest.mark.parametrize(
+    ("quantity", "good"),
+    [("12345678.1234", True), ("123456789.1234", False), ("1000000000", True), ("0.00004", True)],
+)
+def test_a_quantity_has_at_most_13_characters(
+    sandbox_client: SandboxClient, quantity: str, good: bool
+) -> None:
+    body = sandbox_client.invoice(LineItems=lines("0.01", Quantity=quantity))
+    answer = sandbox_client.put("Invoices", body)
+    assert answer.status_code == (200 if good else 400)
+    assert good or "The Quantity must not exceed 13 characters" in answer.text

@@ -309,6 +309,7 @@ def test_cancel_leads_back_with_access_denied(sandbox: Running) -> None:
     [
         ({"client_id": "someone"}, "unauthorized_client"),
         ({"redirect_uri": "http://example.com/back"}, "unauthorized_client"),
+        ({"redirect_uri": "https://a.example;script-src *"}, "unauthorized_client"),
         ({"scope": "accounting.transactions"}, "invalid_scope"),
         ({"scope": "accounting.everything"}, "invalid_scope"),
     ],

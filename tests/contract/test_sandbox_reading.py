@@ -222,3 +222,30 @@ def test_fifty_thousand_invoices_are_no_burden() -> None:
         for n in range(10):
             client.created("Invoices", client.invoice(InvoiceNumber=f"late {n}"))
         assert time.perf_counter() - began < 1
+
+
+def test_what_is_absent_differs_from_every_value(shop: SandboxClient) -> None:
+    found = numbers(shop, where='Reference!="Ref 3"')
+    assert len(found) == 26  # the bills have no reference at all
+    assert "S-03" not in found
+
+
+def test_methods_can_follow_one_another_and_be_denied(shop: SandboxClient) -> None:
+    assert len(numbers(shop, where='Reference.ToLower().Contains("ref 1")')) == 11
+    assert len(numbers(shop, where='Reference.Contains("ref 1")==true')) == 11
+    assert len(numbers(shop, where='Reference.Contains("ref 1")==false')) == 16
+    assert len(numbers(shop, where='Reference.Contains("ref 1")!=true')) == 16
+    for wrong in ('Reference.ToLower().Length("x")', 'Reference.Contains("x")==1'):
+        assert shop.get("Invoices", params={"where": wrong}).status_code == 400
+
+
+def test_invoices_asked_for_by_status_always_come_in_pages(shop: SandboxClient) -> None:
+    body = shop.get("Invoices", params={"Statuses": "AUTHORISED,DRAFT", "pageSize": 5}).json()
+    assert body["pagination"] == {"page": 1, "pageSize": 5, "pageCount": 6, "itemCount": 27}
+    assert len(body["Invoices"]) == 5
+    assert all(one["LineItems"] for one in body["Invoices"])
+
+
+def test_a_page_beyond_all_numbers_is_refused(shop: SandboxClient) -> None:
+    answer = shop.get("Invoices", params={"page": "9" * 20})
+    assert (answer.status_code, answer.json()["ErrorNumber"]) == (400, 16)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import pytest
+
 from .conftest import SandboxClient, exact
 
 ZERO = "00000000-0000-0000-0000-000000000000"
@@ -213,3 +215,77 @@ def test_what_does_not_exist_is_404_or_405(sandbox_client: SandboxClient) -> Non
     assert (answer.status_code, answer.text) == (404, "")
     assert sandbox_client.post("Accounts", {"Code": "1"}).status_code == 405
     assert sandbox_client.call("DELETE", f"Invoices/{ZERO}").status_code == 405
+
+
+@pytest.mark.parametrize("how", ["", "?summarizeErrors=false"])
+def test_a_body_that_cannot_be_read_keeps_none_of_its_elements(
+    sandbox_client: SandboxClient, how: str
+) -> None:
+    contact = sandbox_client.name()
+    good = sandbox_client.invoice(Contact={"Name": contact})
+    bad = sandbox_client.invoice(LineItems="none")
+    answer = sandbox_client.put(f"Invoices{how}", {"Invoices": [good, bad]})
+    assert (answer.status_code, answer.json()["ErrorNumber"]) == (400, 14)
+    assert sandbox_client.get(f"Invoices/{good['InvoiceNumber']}").status_code == 404
+    found = sandbox_client.get("Contacts", params={"searchTerm": contact}).json()["Contacts"]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", ["Invoices", "CreditNotes", "PurchaseOrders", "Quotes"])
+@pytest.mark.parametrize("rate", [0, -1, "0.0000001"])
+def test_a_currency_rate_must_be_more_than_nothing(
+    sandbox_client: SandboxClient, path: str, rate: object
+) -> None:
+    known = {"Name": "Harbour Cafe", "ContactNumber": "RATES"}
+    sandbox_client.post("Contacts", known)
+    body = sandbox_client.invoice(CurrencyCode="AUD", CurrencyRate=rate, Contact=known)
+    body |= {"Date": "2026-10-01", "Type": {"CreditNotes": "ACCRECCREDIT"}.get(path, "ACCREC")}
+    found = sandbox_client.errors("PUT", path, body)
+    assert found == ["The CurrencyRate must be greater than zero"]
+
+
+def test_a_currency_rate_stays_until_the_currency_changes(sandbox_client: SandboxClient) -> None:
+    body = sandbox_client.invoice(CurrencyCode="AUD", CurrencyRate="0.123456")
+    path = f"Invoices/{sandbox_client.created('Invoices', body)['InvoiceID']}"
+    same = {"CurrencyCode": "AUD", "Reference": "again"}
+    kept = exact(sandbox_client.post(path, same))["Invoices"][0]
+    assert kept["CurrencyRate"] == D("0.123456")
+    base = exact(sandbox_client.post(path, {"CurrencyCode": "NZD"}))["Invoices"][0]
+    assert base["CurrencyRate"] == 1
+    fresh = exact(sandbox_client.post(path, {"CurrencyCode": "AUD"}))["Invoices"][0]
+    assert fresh["CurrencyRate"] not in (1, D("0.123456"))
+
+
+def test_an_account_sent_by_its_id_replaces_that_of_the_line(sandbox_client: SandboxClient) -> None:
+    made = sandbox_client.created("Invoices", sandbox_client.invoice())
+    accounts = {one["Code"]: one for one in sandbox_client.get("Accounts").json()["Accounts"]}
+    line = {
+        "LineItemID": made["LineItems"][0]["LineItemID"],
+        "AccountID": accounts["260"]["AccountID"],
+    }
+    answer = sandbox_client.post(f"Invoices/{made['InvoiceID']}", {"LineItems": [line]})
+    assert answer.json()["Invoices"][0]["LineItems"][0]["AccountCode"] == "260"
+
+
+def test_a_discount_sent_alone_replaces_that_of_the_line(sandbox_client: SandboxClient) -> None:
+    line = {"Description": "x", "UnitAmount": 10, "AccountCode": "200", "DiscountRate": 10}
+    made = sandbox_client.created("Invoices", sandbox_client.invoice(LineItems=[line]))
+    change = {"LineItemID": made["LineItems"][0]["LineItemID"], "DiscountAmount": 5}
+    answer = sandbox_client.post(f"Invoices/{made['InvoiceID']}", {"LineItems": [change]})
+    found = exact(answer)["Invoices"][0]["LineItems"][0]
+    assert (found["DiscountAmount"], found["LineAmount"]) == (5, 5)
+    assert "DiscountRate" not in found
+
+
+def test_a_contact_made_by_a_document_obeys_the_lengths_of_contacts(
+    sandbox_client: SandboxClient,
+) -> None:
+    contact = {"Name": sandbox_client.name(), "ContactNumber": "9" * 51}
+    found = sandbox_client.errors("PUT", "Invoices", sandbox_client.invoice(Contact=contact))
+    assert found == ["The ContactNumber must not exceed 50 characters"]
+
+
+def test_a_name_of_null_is_absent(sandbox_client: SandboxClient) -> None:
+    made = sandbox_client.created("Contacts", {"Name": sandbox_client.name()})
+    body = {"ContactID": made["ContactID"], "Name": None, "FirstName": "Ana"}
+    assert sandbox_client.post("Contacts", body).json()["Contacts"][0]["Name"] == made["Name"]

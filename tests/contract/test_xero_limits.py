@@ -282,10 +282,22 @@ def test_a_wait_that_no_minute_can_have_is_not_believed() -> None:
     fresh = answers(200, {"Accounts": []})
     with playing(limit("minute", "99999999"), fresh) as server:
         client = client_for(server.url, clock)
-        with refuses(TransientError):
+        with refuses(TransientError) as caught:
             client.read(HERE, "Accounts")
         client.read(HERE, "Accounts")
     assert clock.now() - BEGAN < timedelta(seconds=61)
+    assert caught[0].retry_after == 60
+
+
+def test_a_wait_that_no_day_can_have_is_not_believed() -> None:
+    clock = SimulatedClock()
+    with playing(limit("day", "99999999"), answers(200, {"Accounts": []})) as server:
+        client = client_for(server.url, clock)
+        with refuses(TransientError) as caught:
+            client.read(HERE, "Accounts")
+        clock.sleep(86_400)
+        assert client.read(HERE, "Accounts") == []
+    assert caught[0].retry_after == 86_400
 
 
 @pytest.mark.parametrize(
@@ -387,7 +399,18 @@ def test_a_clock_that_is_put_back_stretches_no_wait() -> None:
         clock.sleep(-86_400)
         with refuses(TransientError) as caught:
             client.save_many(HERE, call(Resource.CONTACTS, [{}]))
-    assert caught[0].retry_after < 61
+        assert caught[0].retry_after < 61
+        clock.sleep(caught[0].retry_after)
+        assert client.save_many(HERE, call(Resource.CONTACTS, [{}])), "and it waits once"
+
+
+def test_a_worker_whose_clock_was_far_ahead_stops_nobody() -> None:
+    clock = SimulatedClock()
+    ahead = Minute(clock.now() + timedelta(days=1), 0)
+    with playing(answers(200, STORED, X_MinLimit_Remaining="40")) as server:
+        client = client_for(server.url, clock)
+        answer = client.save_many(replace(HERE, minute=ahead), call(Resource.CONTACTS, [{}]))
+    assert answer.minute == Minute(BEGAN, 40)
 
 
 def test_calls_without_an_answer_count_as_used() -> None:

@@ -37,6 +37,9 @@ ABOVE = {
     R.HISTORY: R.INVOICES,
     R.TRACKING_OPTIONS: R.TRACKING_CATEGORIES,
 }
+#: Whose update at its own address takes the object itself (Xero's OpenAPI data: PaymentDelete,
+#: TrackingCategory, TrackingOption), not a list of one.
+BARE = (R.PAYMENTS, R.TRACKING_CATEGORIES, R.TRACKING_OPTIONS)
 UNKNOWN_ID = "0e0e0e0e-5d8c-4a7e-9a55-0c4a7d2f1b11"
 _numbers = count(1)
 
@@ -214,10 +217,11 @@ class Books:
         info = CATALOGUE[resource]
         row = {**fields, info.id_field: xero_id}
         alone = info.alone or resource is R.PAYMENTS
+        body = fields if resource in BARE else {resource.value: [fields if alone else row]}
         call = Call(
             resource,
             Verb.UPDATE,
-            exactjson.dumps({resource.value: [fields if alone else row]}),
+            exactjson.dumps(body),
             str(uuid4()),
             1,
             xero_id if alone else None,

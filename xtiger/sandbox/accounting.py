@@ -26,6 +26,7 @@ from xtiger.sandbox.banking import BankTransactions
 from xtiger.sandbox.books import Books, Outcome, PartCall, Resource
 from xtiger.sandbox.contacts import Contacts
 from xtiger.sandbox.creditnotes import CreditNotes
+from xtiger.sandbox.diary import Remembered
 from xtiger.sandbox.groups import ContactGroups
 from xtiger.sandbox.invoice_parts import INVOICE_PARTS
 from xtiger.sandbox.invoices import Invoices
@@ -38,10 +39,10 @@ from xtiger.sandbox.prepayments import Overpayments, Prepayments
 from xtiger.sandbox.queries import QueryParse
 from xtiger.sandbox.quotes import Quotes
 from xtiger.sandbox.receipts import Receipts
-from xtiger.sandbox.state import Remembered, State, Stored
+from xtiger.sandbox.state import State, Stored
 from xtiger.sandbox.taxrates import TaxRates
 from xtiger.sandbox.tracking import TrackingCategories
-from xtiger.sandbox.wire import Malformed, flag, loads
+from xtiger.sandbox.wire import Malformed, flag
 
 RESOURCES: dict[str, Resource] = {
     one.plural.lower(): one
@@ -106,7 +107,7 @@ def call(resource: str, key: str | None = None) -> Response:
         counter = "read_calls" if reading else "write_replays" if replayed else "write_calls"
         state.count_up(tenant, counter)
         fault = request.environ.get("sandbox.fault") or {}
-        request.environ["sandbox.sequence"] = state.log(
+        request.environ["sandbox.sequence"] = state.diary.log(
             {
                 "time": datetime.fromtimestamp(state.now(), UTC).isoformat(),
                 "method": request.method,
@@ -179,7 +180,7 @@ def _answered(
     scope = f"{who.client} {tenant}"
     url = request.environ.get("RAW_URI") or request.full_path
     seen = hashlib.sha256(f"{request.method} {url}\n".encode() + request.get_data()).hexdigest()
-    first = state.recall(scope, once, state.now())
+    first = state.diary.recall(scope, once, state.now())
     if first and first.fingerprint == seen:
         return Reply(first.status, first.answer, first.type, first.elements), True
     if first:
@@ -188,7 +189,8 @@ def _answered(
     reply = _performed(state, who, tenant, resource, key)
     life = _MEMORY * float(getattr(sandbox, "time_factor", 1.0))
     kept = Remembered(seen, reply.status, reply.type, reply.body, reply.elements)
-    state.remember(scope, once, state.now() + life, kept)
+    now = state.now()
+    state.diary.remember(scope, once, kept, now=now, expires=now + life)
     return reply, False
 
 
@@ -297,7 +299,7 @@ def _removed(books: Books, known: Resource, stored: Stored | None) -> Reply:
 
 def _written(books: Books, known: Resource, stored: Stored | None) -> Reply:
     """Applies the elements in order, all or none unless `summarizeErrors=false`."""
-    elements = elements_of(loads(request.get_data() or b"null"), known.plural)
+    elements = elements_of(request.get_data(), known.plural)
     if stored is not None and len(elements) != 1:
         raise Malformed("An address with an id takes exactly one element.")
     if known.single:

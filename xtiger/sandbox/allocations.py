@@ -23,7 +23,6 @@ from xtiger.sandbox.wire import (
     dumps,
     flag,
     identifier,
-    loads,
     net_day,
     number,
 )
@@ -73,7 +72,7 @@ class AllocationsOf:
 
     def _put(self, books: Books, owner: Stored, call: PartCall) -> Reply:
         """All or none unless `summarizeErrors=false`, as for every write."""
-        elements = elements_of(loads(call.body or b"null"), self.plural)
+        elements = elements_of(call.body, self.plural)
         together = flag(call.arguments.get("summarizeerrors")) is not False
         with books.state.attempt() as attempt:
             outcomes = [self._allocate(books, owner.id, element) for element in elements]

@@ -10,17 +10,23 @@ from uuid import uuid4
 from flask import request
 
 from xtiger.sandbox import validation
-from xtiger.sandbox.answers import Reply, elements_of, enveloped, not_allowed, not_found, trace
+from xtiger.sandbox.answers import (
+    Reply,
+    elements_of,
+    enveloped,
+    not_allowed,
+    not_found,
+    refused_parts,
+    trace,
+)
 from xtiger.sandbox.books import Books, Outcome, Part, PartCall
 from xtiger.sandbox.cabinet import SYSTEM, File, Note, Place
 from xtiger.sandbox.state import Stored
 from xtiger.sandbox.wire import (
     Json,
-    dumps,
     flag,
     identifier,
     iso_instant,
-    loads,
     net_instant,
     text,
 )
@@ -150,7 +156,7 @@ class Attachments:
             errors.append(validation.ATTACHMENT_NAME)
         errors += validation.lengths({"FileName": name}, {"FileName": _LONGEST_NAME})
         if errors:
-            return _refused([{"FileName": name}], [errors])
+            return refused_parts([{"FileName": name}], [errors])
         cabinet.attach(place, file, call.body)
         now = books.state.now()
         words = f"Attached the file {name} through the Xero API using Local Xero"
@@ -206,7 +212,7 @@ class History:
     def _added(self, books: Books, place: Place | None, call: PartCall) -> Reply:
         """All notes or none; where the API can't add any Xero claims not to know the object."""
         now = int(books.state.now() * 1000)
-        elements = elements_of(loads(call.body or b"null"), self.plural)
+        elements = elements_of(call.body, self.plural)
         words = [(text(one.get("Details"), "Details") or "").strip() for one in elements]
         shown: list[Json] = [
             {
@@ -217,14 +223,14 @@ class History:
             for one in words
         ]
         if place is None or not self._writable:
-            return _refused(shown, [[validation.HISTORY_UNKNOWN]] * len(shown))
+            return refused_parts(shown, [[validation.HISTORY_UNKNOWN]] * len(shown))
         errors = [
             ([] if one else [validation.HISTORY_EMPTY])
             + validation.lengths({"Details": one}, {"Details": _LONGEST_NOTE})
             for one in words
         ]
         if any(errors):
-            return _refused(shown, errors)
+            return refused_parts(shown, errors)
         for one in words:
             books.state.cabinet.note(place, Note(now, "Note", SYSTEM, one))
         reply = enveloped(
@@ -239,21 +245,3 @@ class History:
 def _second(time: int) -> str:
     """`2019-02-23T05:23:20`, as beside DateUTC."""
     return iso_instant(time).rstrip("Z")
-
-
-def _refused(elements: list[Json], errors: list[list[str]]) -> Reply:
-    """HTTP 400 in the form of all validation errors."""
-    told = [[{"Message": message} for message in found] for found in errors]
-    body = {
-        "ErrorNumber": 10,
-        "Type": "ValidationException",
-        "Message": "A validation exception occurred",
-        "Elements": [
-            one | {"ValidationErrors": found} for one, found in zip(elements, told, strict=True)
-        ],
-    }
-    reply = Reply(400, dumps(body))
-    reply.elements = [
-        trace(index, Outcome("", {}, found, False)) for index, found in enumerate(errors)
-    ]
-    return reply

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from xtiger.sandbox.books import Outcome, Resource
-from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, dumps, net_instant
+from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, dumps, loads, net_instant
 
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -73,14 +73,19 @@ def validation_exception(known: Resource, outcomes: list[Outcome]) -> Reply:
         Outcome(ZERO_ID if one.created else one.id, one.body, one.errors, False, one.trace)
         for one in outcomes
     ]
+    reply = _invalid([_marked(known, one, one.id) for one in undone])
+    reply.elements = [trace(index, one) | {"ok": False} for index, one in enumerate(undone)]
+    return reply
+
+
+def _invalid(members: list[Json]) -> Reply:
     body = {
         "ErrorNumber": 10,
         "Type": "ValidationException",
         "Message": "A validation exception occurred",
-        "Elements": [_marked(known, one, one.id) for one in undone],
+        "Elements": members,
     }
-    elements = [trace(index, one) | {"ok": False} for index, one in enumerate(undone)]
-    return Reply(400, dumps(body), JSON, elements)
+    return Reply(400, dumps(body))
 
 
 def _marked(known: Resource, outcome: Outcome, identifier: str) -> Json:
@@ -96,19 +101,20 @@ def _marked(known: Resource, outcome: Outcome, identifier: str) -> Json:
 _ERROR_FLAGS = ("HasErrors", "HasValidationErrors")
 
 
-def refused_part(elements: list[Json], errors: list[str]) -> Reply:
+def refused_parts(elements: list[Json], errors: list[list[str]]) -> Reply:
     """HTTP 400 about what lies below an object, in the form of `validation_exception`."""
-    messages = [{"Message": message} for message in errors]
-    body = {
-        "ErrorNumber": 10,
-        "Type": "ValidationException",
-        "Message": "A validation exception occurred",
-        "Elements": [
-            one | {"ValidationErrors": messages} | {f: True for f in one if f in _ERROR_FLAGS}
-            for one in elements
-        ],
-    }
-    return Reply(400, dumps(body))
+    members = [
+        one
+        | {"ValidationErrors": [{"Message": message} for message in found]}
+        | {flag: bool(found) for flag in _ERROR_FLAGS if flag in one}
+        for one, found in zip(elements, errors, strict=True)
+    ]
+    reply = _invalid(members)
+    reply.elements = [
+        trace(index, Outcome("", {}, found, False)) | {"ok": False}
+        for index, found in enumerate(errors)
+    ]
+    return reply
 
 
 def trace(index: int, outcome: Outcome) -> Json:
@@ -122,8 +128,12 @@ def trace(index: int, outcome: Outcome) -> Json:
     } | outcome.trace
 
 
-def elements_of(body: object, plural: str) -> list[Json]:
-    """One bare object, a bare list, or `{"Plural": [...]}` with the key in any case."""
+def elements_of(sent: bytes, plural: str) -> list[Json]:
+    """One bare object, a bare list, or `{"Plural": [...]}` with the key in any case.
+
+    Raises Malformed.
+    """
+    body = loads(sent or b"null")
     if isinstance(body, dict):
         wrapped = next((v for name, v in body.items() if name.lower() == plural.lower()), None)
         body = [body] if wrapped is None else wrapped

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 
 _CENT = Decimal("0.01")
 _FOUR = Decimal("0.0001")
 _HUNDRED = Decimal(100)
+#: the largest numbers that can be sent, multiplied, still round; they are refused only then
+_WIDE = Context(prec=64)
 _ZERO = Decimal("0.00")
 
 
@@ -55,12 +57,12 @@ class Totals:
 
 def cents(value: Decimal) -> Decimal:
     """To 2 decimals, half away from zero (Xero: rounding guide, "half up")."""
-    return value.quantize(_CENT, ROUND_HALF_UP)
+    return value.quantize(_CENT, ROUND_HALF_UP, _WIDE)
 
 
 def four(value: Decimal) -> Decimal:
     """To 4 decimals, half away from zero."""
-    return value.quantize(_FOUR, ROUND_HALF_UP)
+    return value.quantize(_FOUR, ROUND_HALF_UP, _WIDE)
 
 
 def unit(value: Decimal, *, four_places: bool) -> Decimal:

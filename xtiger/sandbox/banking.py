@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from xtiger.sandbox import ledger, lines, validation
+from xtiger.sandbox import ledger, lines, queries, validation
 from xtiger.sandbox.arithmetic import AmountTypes
 from xtiger.sandbox.books import Books
 from xtiger.sandbox.documents import FIELDS, Documents
@@ -21,8 +21,6 @@ _CREDITS: dict[str, Prepayments | Overpayments] = {
 }
 #: what the line of an overpayment can't say: its money goes to receivables or payables, untaxed
 _NOT_OWN = {"AccountCode", "AccountID", "TaxType", "TaxAmount", "ItemCode"}
-_account = "(SELECT a.name FROM objects a WHERE a.tenant = objects.tenant AND a.kind = 'account'"
-_account += " AND a.id = json_extract(objects.body, '$.BankAccountID'))"
 
 
 class BankTransactions(Documents):
@@ -56,7 +54,7 @@ class BankTransactions(Documents):
         "Url": "fold(json_extract(body, '$.Url'))",
         "IsReconciled": "json_extract(body, '$.IsReconciled')",
         "BankAccount.AccountID": "json_extract(body, '$.BankAccountID')",
-        "BankAccount.Code": _account,
+        "BankAccount.Code": queries.account_code("BankAccountID"),
         "PrepaymentID": "json_extract(body, '$.PrepaymentID')",
         "OverpaymentID": "json_extract(body, '$.OverpaymentID')",
     }
@@ -95,8 +93,6 @@ class BankTransactions(Documents):
                 errors.append(validation.BANK_CURRENCY)
             if body["CurrencyCode"] != held or (element.get("CurrencyCode") is None and not old):
                 self._currency(books, element | {"CurrencyCode": held}, body)
-        if body["CurrencyRate"] <= 0:
-            errors.append(validation.RATE_POSITIVE)
         return errors
 
     def check(self, books: Books, body: Json, stored: Stored | None, element: Json) -> list[str]:

@@ -129,17 +129,7 @@ class Endpoint:
         return self.show(books, stored, detail=True)
 
     def members(self, books: Books, query: Query, *, detail: bool) -> list[Json]:
-        paged = query.page is not None
-        rows = books.state.objects(
-            books.tenant,
-            self.kind,
-            query.condition,
-            query.values,
-            order=query.order,
-            limit=query.size if paged else -1,
-            offset=((query.page or 1) - 1) * query.size if paged else 0,
-        )
-        return [self.show(books, one, detail=detail) for one in rows]
+        return [self.show(books, one, detail=detail) for one in books.rows(self.kind, query)]
 
     def narrow(self, books: Books, query: Query, asked: Mapping[str, str]) -> None:
         return None
@@ -164,6 +154,7 @@ class Books:
         self.four = four  #: whether unit amounts keep 4 decimals in this call
         self.backorders = False  #: whether tracked items may be sold beyond their stock
         self._known: dict[tuple[str, str], Json | None] = {}
+        self._exact: Books | None = None
         self._groups: dict[str, list[tuple[str, str]]] | None = None
 
     def has_files(self, kind: str, identifier: str) -> bool:
@@ -173,10 +164,11 @@ class Books:
         """The same books, unit amounts with 4 decimals."""
         if self.four:
             return self
-        exact = Books(self.state, self.organisation, self.app, four=True)
-        exact.backorders = self.backorders
-        exact._known = self._known
-        return exact
+        if self._exact is None:
+            self._exact = Books(self.state, self.organisation, self.app, four=True)
+            self._exact.backorders = self.backorders
+            self._exact._known = self._known
+        return self._exact
 
     def today(self) -> date:
         """The organisation's own day: the default of a document's date."""
@@ -188,6 +180,19 @@ class Books:
 
     def get(self, kind: str, identifier: str) -> Stored | None:
         return self.state.get(self.tenant, kind, identifier)
+
+    def rows(self, kind: str, query: Query) -> list[Stored]:
+        """The objects that a query wants: its page, or all of them."""
+        paged = query.page is not None
+        return self.state.objects(
+            self.tenant,
+            kind,
+            query.condition,
+            query.values,
+            order=query.order,
+            limit=query.size if paged else -1,
+            offset=((query.page or 1) - 1) * query.size if paged else 0,
+        )
 
     def named(self, kind: str, name: str) -> list[Stored]:
         """Objects with that name, code or number, in any case, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from dataclasses import dataclass
 
 SCHEMA = """
@@ -60,8 +61,9 @@ class Note:
 class Cabinet:
     """Works on the state's own connection, so it is part of the same transaction."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, lock: threading.RLock) -> None:
         self._db = database
+        self._lock = lock
 
     def attach(self, place: Place, file: File, data: bytes) -> None:
         """Keeps a file; one of the same name, in any case, is replaced and keeps its id."""
@@ -83,26 +85,41 @@ class Cabinet:
 
     def files(self, place: Place) -> list[File]:
         """In the order they were attached."""
-        rows = self._db.execute(
-            "SELECT id, name, type, online, length(data) FROM files"
-            " WHERE tenant = ? AND kind = ? AND owner = ? ORDER BY position",
-            place.key,
-        ).fetchall()
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, name, type, online, length(data) FROM files"
+                " WHERE tenant = ? AND kind = ? AND owner = ? ORDER BY position",
+                place.key,
+            ).fetchall()
         return [File(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
 
     def data(self, place: Place, file: str) -> bytes:
-        row = self._db.execute(
-            "SELECT data FROM files WHERE tenant = ? AND kind = ? AND owner = ? AND id = ?",
-            (*place.key, file),
-        ).fetchone()
+        with self._lock:
+            row = self._db.execute(
+                "SELECT data FROM files WHERE tenant = ? AND kind = ? AND owner = ? AND id = ?",
+                (*place.key, file),
+            ).fetchone()
         return bytes(row[0])
 
     def holds(self, place: Place) -> bool:
         """Whether any file is attached."""
-        row = self._db.execute(
-            "SELECT 1 FROM files WHERE tenant = ? AND kind = ? AND owner = ? LIMIT 1", place.key
-        ).fetchone()
+        with self._lock:
+            row = self._db.execute(
+                "SELECT 1 FROM files WHERE tenant = ? AND kind = ? AND owner = ? LIMIT 1", place.key
+            ).fetchone()
         return row is not None
+
+    def counts(self, tenant: str) -> dict[str, int]:
+        """How many `attachments` and `historyrecords` an organisation has."""
+        tables = {"attachments": "files", "historyrecords": "notes"}
+        with self._lock:
+            return {
+                name: self._db.execute(
+                    f"SELECT count(*) FROM {table} WHERE tenant = ?",  # noqa: S608
+                    (tenant,),
+                ).fetchone()[0]
+                for name, table in tables.items()
+            }
 
     def note(self, place: Place, note: Note) -> None:
         self._db.execute(
@@ -113,9 +130,10 @@ class Cabinet:
 
     def notes(self, place: Place) -> list[Note]:
         """Newest first."""
-        rows = self._db.execute(
-            "SELECT time, changes, author, details FROM notes"
-            " WHERE tenant = ? AND kind = ? AND owner = ? ORDER BY position DESC",
-            place.key,
-        ).fetchall()
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT time, changes, author, details FROM notes"
+                " WHERE tenant = ? AND kind = ? AND owner = ? ORDER BY position DESC",
+                place.key,
+            ).fetchall()
         return [Note(*row) for row in rows]

@@ -22,7 +22,7 @@ def calls() -> str:
     """Newest first; `before` is the number of the last call of the page before."""
     state = current().state
     before = request.args.get("before", 0, int)
-    found = state.calls(before, _PAGE + 1)
+    found = state.diary.calls(before, _PAGE + 1)
     return render_template(
         "calls.html",
         calls=[_summed(one) for one in found[:_PAGE]],
@@ -46,7 +46,7 @@ def _summed(entry: Json) -> Json:
 @blueprint.get("/calls/<int:sequence>")
 def call(sequence: int) -> str:
     """One call: each element, and what went over the wire while it is still in memory."""
-    found = current().state.calls(sequence + 1, 1)
+    found = current().state.diary.calls(sequence + 1, 1)
     if not found or found[0]["sequence"] != sequence:
         abort(404)
     exchange = current().shelf.get(sequence)

@@ -23,7 +23,7 @@ def connections() -> Response:
     return identity.as_json(
         [
             body
-            for _, _, body in state.grants("connection")
+            for _, _, body in state.grants.of("connection")
             if body["tenantId"] in who.tenants and (not event or body["authEventId"] == event)
         ]
     )
@@ -39,7 +39,7 @@ def disconnect(connection: str) -> Response:
         return identity.unauthorised(str(refused))
     with state.transaction():
         wanted = identifier(connection) or ""
-        if state.granted("connection", wanted) is None:
+        if state.grants.get("connection", wanted) is None:
             return Response(b"", 404, content_type="text/html; charset=utf-8")
-        state.revoke("connection", wanted)
+        state.grants.end("connection", wanted)
     return Response(b"", 204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
@@ -52,7 +53,7 @@ def authorise() -> Answer:
         return _agreed(asked, [one.tenant for one in state.organisations()])
     ticket = secrets.token_urlsafe(24)
     with state.transaction():
-        state.grant("ticket", ticket, state.now() + 3600, asked)
+        state.grants.keep("ticket", ticket, state.now() + 3600, asked)
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(asked["redirect_uri"]))
     page = make_response(
         render_template(
@@ -76,8 +77,8 @@ def decide() -> Answer:
     state = current().state
     ticket = request.form.get("ticket", "")
     with state.transaction():
-        found = state.granted("ticket", ticket)
-        state.revoke("ticket", ticket)
+        found = state.grants.get("ticket", ticket)
+        state.grants.end("ticket", ticket)
     if found is None or found[0] <= state.now():
         return _fault("invalid_request", "This page is no longer valid")
     chosen = [one for one in request.form.getlist("organisation") if state.organisation(one)]
@@ -95,7 +96,7 @@ def _agreed(asked: Json, tenants: list[str]) -> Answer:
         for tenant in tenants:
             identity.connect(state, tenant, event)
         body = asked | {"event": event, "tenants": tenants}
-        state.grant("code", code, now + _CODE_LIFE, body)
+        state.grants.keep("code", code, now + _CODE_LIFE, body)
     return _back(asked, code=code, scope=asked["scope"], session_state=secrets.token_urlsafe(24))
 
 
@@ -104,6 +105,8 @@ def _redirectable(uri: str) -> bool:
     try:
         parts = urlsplit(uri)
     except ValueError:
+        return False
+    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", parts.netloc):  # it goes into a header
         return False
     local = parts.hostname in {"localhost", "127.0.0.1"}
     return not parts.fragment and (

@@ -11,7 +11,7 @@ from xtiger.sandbox.state import Keys, Stored, fold
 from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, flag, identifier, net_instant, text
 
 #: lengths from Xero OpenAPI Contact
-_LENGTHS = {
+LENGTHS = {
     "Name": 255,
     "FirstName": 255,
     "LastName": 255,
@@ -22,7 +22,7 @@ _LENGTHS = {
     "TaxNumber": 50,
 }
 _TEXTS = (
-    *_LENGTHS,
+    *LENGTHS,
     "BankAccountDetails",
     "TaxNumberType",
     "AccountsReceivableTaxType",
@@ -210,7 +210,7 @@ class Contacts(Endpoint):
         for field in _TEXTS:
             if element.get(field) is not None:
                 body[field] = text(element[field], field) or ""
-        if "Name" in element:
+        if element.get("Name") is not None:
             body["Name"] = name
         if element.get("DefaultCurrency"):
             body["DefaultCurrency"] = str(element["DefaultCurrency"]).upper()
@@ -248,7 +248,7 @@ class Contacts(Endpoint):
             errors.append(validation.CONTACT_NAMELESS)
         elif re.search("[<>]", name):
             errors.append(validation.NAME_CHARACTERS)
-        errors += validation.lengths(body, _LENGTHS)
+        errors += validation.lengths(body, LENGTHS)
         if name and (stored is None or fold(name) != fold(str(stored.body["Name"]))):
             holder = active_named(books, name)
             if holder and (stored is None or holder.id != stored.id):

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, abort, request
 
 from xtiger.sandbox import webhooks
 from xtiger.sandbox.accounting import RESOURCES
 from xtiger.sandbox.faults import Fault
+from xtiger.sandbox.forms import ours
 from xtiger.sandbox.receipts import set_classic
 from xtiger.sandbox.shared import current, named
-from xtiger.sandbox.wire import Json, day, dumps, flag
+from xtiger.sandbox.wire import Json, Malformed, day, dumps, flag
 
 blueprint = Blueprint("control", __name__, url_prefix="/_control")
+
+
+@blueprint.before_request
+def _guarded() -> None:
+    """A web page of somebody else may not command, be it with an empty body."""
+    if request.method == "POST" and not ours(request):
+        abort(403)
 
 
 def _json(body: object, status: int = 200) -> Response:
     return Response(dumps(body), status, content_type="application/json")
 
 
-def _asked() -> Any:
-    """The JSON sent; other content types are refused, so no foreign web page can send any."""
-    return request.get_json()
+@blueprint.errorhandler(Malformed)
+def _unread(error: Malformed) -> Response:
+    return _json({"error": str(error)}, 400)
+
+
+def _asked() -> Json:
+    """The JSON object sent; other content types are refused. Raises Malformed."""
+    asked = request.get_json()
+    if not isinstance(asked, dict):
+        raise Malformed("The body must be an object.")
+    return asked
 
 
 @blueprint.post("/hold")
@@ -35,7 +50,7 @@ def hold() -> Response:
 @blueprint.post("/faults")
 def faults() -> Response:
     """One fault or a list of them: the fields of Fault. An empty list clears what is coming."""
-    asked = _asked()
+    asked = request.get_json()
     if asked == []:
         current().faults.clear()
     return _add(asked if isinstance(asked, list) else [asked])
@@ -156,19 +171,20 @@ def release() -> Response:
 @blueprint.get("/requests")
 def requests() -> Response:
     """The ordered log of accounting calls after sequence `after`."""
-    return _json({"requests": current().state.logged(request.args.get("after", 0, int))})
+    return _json({"requests": current().state.diary.logged(request.args.get("after", 0, int))})
 
 
 @blueprint.post("/requests/clear")
 def clear_requests() -> Response:
-    current().state.forget_log()
+    current().state.diary.forget_log()
     current().shelf.clear()
     return _json({})
 
 
 @blueprint.get("/counts")
 def counts() -> Response:
-    """Per organisation: objects kept, write calls, replays among further calls, read calls."""
+    """Per organisation: objects kept by their kind, files and notes of history kept with them,
+    write calls, replays among further calls, read calls."""
     state = current().state
     found: Json = {}
     for organisation in state.organisations():
@@ -176,7 +192,13 @@ def counts() -> Response:
         calls = state.counters(tenant)
         found[tenant] = {
             "name": organisation.name,
-            **{name: state.count(tenant, one.kind) for name, one in RESOURCES.items()},
+            **{
+                one.plural.lower(): state.count(tenant, one.kind)
+                for one in RESOURCES.values()
+                if one.plural != "Organisations"
+            },
+            "allocations": state.count(tenant, "allocation"),
+            **state.cabinet.counts(tenant),
             "write_calls": calls.get("write_calls", 0),
             "write_replays": calls.get("write_replays", 0),
             "read_calls": calls.get("read_calls", 0),
@@ -194,12 +216,13 @@ def organisation(tenant: str) -> Response:
     if state.organisation(tenant) is None:
         return _json({"error": "no such organisation"}, 404)
     changes: Json = {}
+    asked = _asked()
     for name in ("PeriodLockDate", "EndOfYearLockDate"):
-        if name in (asked := _asked()):
+        if name in asked:
             found = day(asked[name], name)
             changes[name] = found.isoformat() if found else None
     state.change_organisation(tenant, changes)
-    if (expenses := flag(_asked().get("ClassicExpenses"))) is not None:
+    if (expenses := flag(asked.get("ClassicExpenses"))) is not None:
         set_classic(state, tenant, has=expenses)
         changes["ClassicExpenses"] = expenses
     return _json(changes)
@@ -210,7 +233,7 @@ def expire_tokens() -> Response:
     """Lets every access token end now; with `{"refresh": true}` the refresh tokens too."""
     state = current().state
     with state.transaction():
-        state.expire("access", state.now())
+        state.grants.expire("access", state.now())
         if (request.get_json(silent=True) or {}).get("refresh"):
-            state.expire("refresh", state.now())
+            state.grants.expire("refresh", state.now())
     return _json({})

@@ -110,12 +110,22 @@ class Disturbance:
                 "by": by,
                 "after_store": fault.after_store,
             }
-        limited = target.accounting and target.tenant
-        running = self._sandbox.limits.running(target.tenant) if limited else nullcontext(None)
+        tenant = self._whose(environ, target)
+        running = self._sandbox.limits.running(tenant) if tenant else nullcontext(None)
         with running as exceeded:
             if exceeded:
                 environ["sandbox.exceeded"] = exceeded
             return self._played(fault, environ, target)
+
+    def _whose(self, environ: _Environment, target: _Target) -> str:
+        """Whose calls at once it adds to; a custom connection may leave the header out."""
+        if not target.accounting:
+            return ""
+        if target.tenant:
+            return target.tenant
+        token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[2].strip()
+        found = self._sandbox.state.grants.get("access", token)
+        return str(found[1].get("tenant") or "") if found else ""
 
     def _meant(self, environ: _Environment, target: _Target) -> tuple[Fault | None, str]:
         """The fault that strikes this call, and who wanted it. Raises for a header unread."""
@@ -186,7 +196,7 @@ class Disturbance:
             form = parse_qs(_body(environ).decode("utf-8", "replace"))
             kind, token = "refresh", form.get("refresh_token", [""])[0]
         with state.transaction():
-            found = state.granted(kind, token)
+            found = state.grants.get(kind, token)
             tenant = target.tenant or str((found[1] if found else {}).get("tenant") or "")
             if fault.kind is Kind.LOCKED and state.organisation(tenant):
                 today = datetime.fromtimestamp(state.now(), UTC).date().isoformat()
@@ -196,7 +206,7 @@ class Disturbance:
             elif found and fault.kind is Kind.REVOKED:
                 identity.end_consent(state, found[1]["event"])
             elif found and fault.kind is Kind.EXPIRED:
-                state.grant(kind, token, min(found[0], state.now()), found[1])
+                state.grants.keep(kind, token, min(found[0], state.now()), found[1])
 
     def _hold(self, fault: Fault, environ: _Environment, target: _Target) -> None:
         what: Json = {
@@ -235,7 +245,9 @@ class Disturbance:
         state, fault = self._sandbox.state, environ.get("sandbox.fault")
         if target.accounting and "sandbox.sequence" not in environ:
             with state.transaction():
-                environ["sandbox.sequence"] = state.log(self._entry(environ, target, told.code))
+                environ["sandbox.sequence"] = state.diary.log(
+                    self._entry(environ, target, told.code)
+                )
         recorder = self._sandbox.recorder
         if not target.accounting and recorder is None:
             return

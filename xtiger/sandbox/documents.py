@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import uuid4
 
-from xtiger.sandbox import arithmetic, lines, stock, validation
+from xtiger.sandbox import arithmetic, contacts, lines, stock, validation
 from xtiger.sandbox.arithmetic import AmountTypes
 from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.contacts import Contacts, active_named, new_contact
@@ -297,7 +297,11 @@ class Documents(Endpoint):
         return body
 
     def _currency(self, books: Books, element: Json, body: Json) -> None:
-        """A rate is what one unit of the base currency buys; the day's where none is sent."""
+        """A rate is what one unit of the base currency buys; the day's where none is sent.
+
+        What has a rate keeps it, unless its currency changes.
+        """
+        before = body["CurrencyCode"]
         if code := text(element.get("CurrencyCode"), "CurrencyCode"):
             body["CurrencyCode"] = code.upper()
         rate = number(element.get("CurrencyRate"), "CurrencyRate")
@@ -305,7 +309,7 @@ class Documents(Endpoint):
             body["CurrencyRate"] = _ONE
         elif rate is not None:
             body["CurrencyRate"] = rate.quantize(_ONE)
-        elif "CurrencyRate" not in body or element.get("CurrencyCode"):
+        elif "CurrencyRate" not in body or body["CurrencyCode"] != before:
             day_rate = books.organisation.rates.get(body["CurrencyCode"], "1.000000")
             body["CurrencyRate"] = Decimal(day_rate)
 
@@ -336,8 +340,9 @@ class Documents(Endpoint):
                 errors.append(self.no_contact)
             elif any(sign in name for sign in "<>"):
                 errors.append(validation.NAME_CHARACTERS)
-            errors += validation.lengths({"Name": name, "ContactNumber": own}, {"Name": 255})
-            return {"Name": name, "ContactNumber": own}
+            new: Json = {"Name": name, "ContactNumber": own}
+            errors += validation.lengths(new, {one: contacts.LENGTHS[one] for one in new})
+            return new
         if found.status != "ACTIVE" and found.id != body.get("ContactID"):
             errors.append(validation.CONTACT_ARCHIVED)
         body["ContactID"] = found.id
@@ -382,6 +387,8 @@ class Documents(Endpoint):
                 errors.append(validation.LOCKED)
         if body["CurrencyCode"] not in books.organisation.rates:
             errors.append(validation.currency_not_subscribed(body["CurrencyCode"]))
+        if body["CurrencyRate"] <= 0:
+            errors.append(validation.RATE_POSITIVE)
         errors += validation.lengths(body, dict(self.texts))
         if body.get("Url"):
             errors += validation.url(str(body["Url"]))

@@ -12,13 +12,13 @@ from xtiger.sandbox.answers import (
     enveloped,
     not_allowed,
     not_found,
-    refused_part,
+    refused_parts,
 )
 from xtiger.sandbox.books import READ, Books, Endpoint, Outcome, PartCall
 from xtiger.sandbox.contacts import Contacts
 from xtiger.sandbox.queries import Query
 from xtiger.sandbox.state import Keys, Stored
-from xtiger.sandbox.wire import ZERO_ID, Json, identifier, loads, text
+from xtiger.sandbox.wire import ZERO_ID, Json, identifier, text
 
 _MOST = 100
 _SCOPES = ("accounting.contacts",)
@@ -100,20 +100,22 @@ class Members:
         if call.method != "PUT" or call.key:
             return not_allowed()
         members: list[str] = list(owner.body["Members"])
-        errors: list[str] = []
+        errors: list[list[str]] = []
         shown: list[Json] = []
-        for one in elements_of(loads(call.body or b"null"), "Contacts"):
+        for one in elements_of(call.body, "Contacts"):
             wanted = identifier(one.get("ContactID")) or ""
             found = books.get("contact", wanted)
+            wrong: list[str] = []
             if found is None:
-                errors.append(validation.CONTACT_UNKNOWN)
+                wrong = [validation.CONTACT_UNKNOWN]
             elif found.status != "ACTIVE":
-                errors.append(validation.CONTACT_ARCHIVED)
+                wrong = [validation.CONTACT_ARCHIVED]
             elif wanted not in members:
                 members.append(wanted)
+            errors.append(wrong)
             shown.append(_member(wanted or ZERO_ID))
-        if errors:
-            return refused_part(shown, list(dict.fromkeys(errors)))
+        if any(errors):
+            return refused_parts(shown, errors)
         _save(books, owner.id, owner.body | {"Members": members})
         return enveloped(books.state.now(), "Contacts", shown)
 
@@ -123,7 +125,8 @@ class Members:
         if key is not None and identifier(key) not in members:
             if books.get("contact", identifier(key) or "") is None:
                 return not_found()
-            return refused_part([_member(identifier(key) or ZERO_ID)], [validation.GROUP_STRANGER])
+            stranger = _member(identifier(key) or ZERO_ID)
+            return refused_parts([stranger], [[validation.GROUP_STRANGER]])
         left = [] if key is None else [one for one in members if one != identifier(key)]
         _save(books, owner.id, owner.body | {"Members": left})
         return Reply(204)

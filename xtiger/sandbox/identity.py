@@ -108,14 +108,14 @@ def caller(state: State, header: str | None) -> Caller:
     kind, _, token = (header or "").partition(" ")
     if kind.lower() != "bearer" or not token:
         raise Refused("AuthenticationUnsuccessful")
-    found = state.granted("access", token.strip())
+    found = state.grants.get("access", token.strip())
     if found is None:
         raise Refused("AuthenticationUnsuccessful")
     expires, body = found
     if expires <= state.now():
         when = datetime.fromtimestamp(expires, UTC).strftime("%m/%d/%Y %H:%M:%S")
         raise Refused(f"TokenExpired: token expired at {when}")
-    tenants = frozenset(one["tenantId"] for _, _, one in state.grants("connection"))
+    tenants = frozenset(one["tenantId"] for _, _, one in state.grants.of("connection"))
     sole = body.get("tenant")
     return Caller(
         client=body["client"],
@@ -146,16 +146,16 @@ def connect(state: State, tenant: str, event: str) -> None:
     """Within a transaction. A second consent for the same organisation renews its connection."""
     moment = datetime.fromtimestamp(state.now(), UTC).replace(tzinfo=None)
     now = moment.isoformat(timespec="microseconds") + "0"
-    for token, _, body in state.grants("connection"):
+    for token, _, body in state.grants.of("connection"):
         if body["tenantId"] == tenant:
-            state.grant(
+            state.grants.keep(
                 "connection", token, _FOREVER, body | {"authEventId": event, "updatedDateUtc": now}
             )
             return
     organisation = state.organisation(tenant)
     assert organisation is not None
     connection = str(uuid4())
-    state.grant(
+    state.grants.keep(
         "connection",
         connection,
         _FOREVER,
@@ -173,14 +173,14 @@ def connect(state: State, tenant: str, event: str) -> None:
 
 def disconnect(state: State, tenant: str) -> None:
     """Within a transaction: the app no longer reaches the organisation."""
-    for connection, _, body in state.grants("connection"):
+    for connection, _, body in state.grants.of("connection"):
         if body["tenantId"] == tenant:
-            state.revoke("connection", connection)
+            state.grants.end("connection", connection)
 
 
 def end_consent(state: State, event: str) -> None:
     """Within a transaction: ends a consent's tokens and the connections it made or renewed."""
     for kind, field in (("refresh", "event"), ("access", "event"), ("connection", "authEventId")):
-        for token, _, body in state.grants(kind):
+        for token, _, body in state.grants.of(kind):
             if body[field] == event:
-                state.revoke(kind, token)
+                state.grants.end(kind, token)

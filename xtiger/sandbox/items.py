@@ -33,17 +33,31 @@ _SIDES = (
 )
 
 
+#: documents that move stock, and all that can name an item
+_MOVING = ("invoice", "creditnote", "banktransaction")
+_NAMING = (*_MOVING, "prepayment", "overpayment", "purchaseorder", "quote", "receipt")
+#: whether a document's lines name an item by its folded code
+_NAMES_IT = (
+    "EXISTS (SELECT 1 FROM json_each(body, '$.LineItems') line"
+    " WHERE fold(json_extract(line.value, '$.ItemCode')) = ?)"
+)
+
+
 def _used(books: Books, item: Stored) -> bool:
-    """Whether any document names the item."""
-    names_it = (
-        "EXISTS (SELECT 1 FROM json_each(body, '$.LineItems') line"
-        " WHERE fold(json_extract(line.value, '$.ItemCode')) = ?)"
-    )
+    """Whether any document that can move stock names the item."""
     name = fold(str(item.body["Code"]))
-    return any(
-        books.state.count(books.tenant, kind, names_it, (name,))
-        for kind in ("invoice", "creditnote", "banktransaction")
-    )
+    return any(books.state.count(books.tenant, kind, _NAMES_IT, (name,)) for kind in _MOVING)
+
+
+def _recode(books: Books, old: str, new: str) -> None:
+    """Documents follow an item whose code changes."""
+    for kind in _NAMING:
+        for found in books.state.objects(books.tenant, kind, _NAMES_IT, (fold(old),)):
+            lines = [
+                line | {"ItemCode": new} if fold(line.get("ItemCode") or "") == fold(old) else line
+                for line in found.body["LineItems"]
+            ]
+            books.state.reword(books.tenant, kind, found.id, found.body | {"LineItems": lines})
 
 
 class Items(Endpoint):
@@ -155,6 +169,8 @@ class Items(Endpoint):
         item = stored.id if stored else str(uuid4())
         keys = Keys(name=str(body["Code"]), app=books.app)
         updated = books.state.save(books.tenant, "item", item, body, keys)
+        if stored and stored.body["Code"] != body["Code"]:
+            _recode(books, str(stored.body["Code"]), str(body["Code"]))
         shown = self._shown(books, item, body, updated)
         return Outcome(item, shown, [], stored is None, trace)
 

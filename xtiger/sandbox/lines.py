@@ -17,6 +17,9 @@ _CLOSED = {"DEBTORS", "CREDITORS", "RETAINEDEARNINGS", "HISTORICAL", "UNPAIDEXPC
 #: figures of a line that are never carried over, always worked out anew
 _WORKED_OUT = {"LineAmount", "TaxAmount", "Discount"}
 
+#: two fields of a line say the same, the first one counting more; one sent alone replaces the other
+_ALIKE = (("AccountCode", "AccountID"), ("DiscountRate", "DiscountAmount"))
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -44,12 +47,20 @@ def build(
     for one in sent:
         known = before.pop(identifier(one.get("LineItemID")) or "", None)
         if known is not None:
-            kept = {field: value for field, value in known.items() if field not in _WORKED_OUT}
-            one = kept | {field: value for field, value in one.items() if value is not None}
+            one = _updated(known, one)
         errors: list[str] = []
         lines.append(_line(books, one, terms, errors, known))
         messages.append(list(dict.fromkeys(errors)))
     return lines, messages
+
+
+def _updated(known: Json, sent: Json) -> Json:
+    fresh = {field: value for field, value in sent.items() if value is not None}
+    gone = set(_WORKED_OUT)
+    for pair in _ALIKE:
+        if any(field in fresh for field in pair):
+            gone.update(pair)
+    return {field: value for field, value in known.items() if field not in gone} | fresh
 
 
 def again(books: Books, old: list[Json], terms: Terms) -> tuple[list[Json], list[list[str]]]:
@@ -107,6 +118,8 @@ def _amounts(
     unit = number(one.get("UnitAmount"), "UnitAmount")
     quantity = number(one.get("Quantity"), "Quantity")
     given = number(one.get("LineAmount"), "LineAmount")
+    if quantity is not None:
+        errors += validation.quantity(quantity)
     if unit is None and (given is None or quantity is None) and "UnitPrice" in details:
         unit = details["UnitPrice"] if given is None else None
     rate = number(one.get("DiscountRate"), "DiscountRate")

@@ -23,7 +23,7 @@ from xtiger.sandbox.answers import Reply
 from xtiger.sandbox.books import Books, PartCall, Resource
 from xtiger.sandbox.forms import Note
 from xtiger.sandbox.portrait import Cell, Table, listing, portrait, table, words
-from xtiger.sandbox.queries import Query
+from xtiger.sandbox.queries import Query, literal
 from xtiger.sandbox.shared import current
 from xtiger.sandbox.state import Organisation, State, Stored, fold
 from xtiger.sandbox.wire import Json, Malformed, day, loads
@@ -201,7 +201,7 @@ def organisation(tenant: str) -> str:
 def _organisation_page(tenant: str, errors: list[str]) -> str:
     found = _organisation(tenant)
     books, state = _books(found), _state()
-    connected = [one for _, _, one in state.grants("connection") if one["tenantId"] == tenant]
+    connected = [one for _, _, one in state.grants.of("connection") if one["tenantId"] == tenant]
     return render_template(
         "organisation.html",
         organisation=found,
@@ -259,8 +259,7 @@ def listed(tenant: str, tab: str) -> str:
 
 def _seek(query: Query, sought: str) -> None:
     """In names, numbers and codes, and in the name of the contact."""
-    plain = fold(sought).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    like = f"%{plain}%"
+    like = f"%{literal(fold(sought))}%"
     query.narrow(
         "name LIKE ? ESCAPE '\\' OR number LIKE ? ESCAPE '\\' OR contact IN (SELECT id FROM"
         " objects c WHERE c.tenant = objects.tenant AND c.kind = 'contact'"
@@ -345,7 +344,8 @@ def act(tenant: str, tab: str, key: str, action: str) -> Answer:
     books, chosen, known, stored = _found(tenant, tab, key)
     offered = actions.offered(books, known, stored, known.show_alone(books, stored))
     title = next((one.title for one in offered if one.name == action), "")
-    if not title and not action.startswith("status-"):
+    asked = action.startswith("status-") and "POST/id" in known.methods
+    if not title and not asked:
         errors = ["This can no longer be done here."]
     else:
         errors = actions.perform(books, known, stored, action, request.form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import uuid4
 
-from xtiger.sandbox import arithmetic, ledger, validation
+from xtiger.sandbox import arithmetic, ledger, queries, validation
 from xtiger.sandbox.books import READ_WRITE, Books, Endpoint, Outcome
 from xtiger.sandbox.documents import CONTACTS
 from xtiger.sandbox.ledger import KINDS
@@ -46,8 +46,6 @@ _UNKNOWN = {
 }
 _document = "(SELECT {} FROM objects d WHERE d.tenant = objects.tenant"
 _document += " AND d.kind = json_extract(objects.body, '$.Kind') AND d.id = objects.number)"
-_account = "(SELECT a.name FROM objects a WHERE a.tenant = objects.tenant AND a.kind = 'account'"
-_account += " AND a.id = json_extract(objects.body, '$.AccountID'))"
 
 
 class Payments(Endpoint):
@@ -73,7 +71,7 @@ class Payments(Endpoint):
         "Reference": "fold(json_extract(body, '$.Reference'))",
         "IsReconciled": "coalesce(json_extract(body, '$.IsReconciled'), 0)",
         "Account.AccountID": "json_extract(body, '$.AccountID')",
-        "Account.Code": _account,
+        "Account.Code": queries.account_code("AccountID"),
         "Invoice.InvoiceID": "number",
         "CreditNote.CreditNoteID": "number",
         "Prepayment.PrepaymentID": "number",

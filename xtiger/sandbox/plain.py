@@ -37,16 +37,7 @@ class Plain:
         return self._echo(stored.id, stored.body, stored.updated)
 
     def members(self, books: Books, query: Query, *, detail: bool) -> list[Json]:
-        paged = query.page is not None
-        rows = books.state.objects(
-            books.tenant,
-            self._known.kind,
-            query.condition,
-            query.values,
-            order=query.order,
-            limit=query.size if paged else -1,
-            offset=((query.page or 1) - 1) * query.size if paged else 0,
-        )
+        rows = books.rows(self._known.kind, query)
         if not rows:
             return self._known.members(books, query, detail=detail)
         return [self.show(books, one, detail=detail) for one in rows]

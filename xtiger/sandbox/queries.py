@@ -13,6 +13,8 @@ from xtiger.sandbox.wire import Malformed, day, flag, identifier
 
 #: members of a page where nobody says (Xero: requests page)
 PAGE = 100
+#: beyond any list; a larger one is a mistake
+_LAST_PAGE = 1_000_000_000
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -21,7 +23,7 @@ _TOKEN = re.compile(
       | (?P<moment>[Dd]ate[Tt]ime\(([\d\s,]+)\))
       | (?P<number>-?\d+(?:\.\d+)?)
       | (?P<sign>==|!=|>=|<=|=|>|<|&&|\|\||\(|\))
-      | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
+      | (?P<word>\.?[A-Za-z_][A-Za-z0-9_.]*)
     )""",
     re.VERBOSE,
 )
@@ -72,6 +74,8 @@ def read(
         _among(query, "name", [fold(one) for one in asked["invoicenumbers"].split(",")])
     if asked.get("statuses"):
         _among(query, "status", [one.strip().upper() for one in asked["statuses"].split(",")])
+        # Xero: invoices page; by status they always come in pages
+        query.page = 1
     if term := asked.get("searchterm", "").strip():
         _search(query, term, kind)
     if flag(asked.get("createdbymyapp")):
@@ -106,12 +110,22 @@ def between(query: Query, column: str, asked: Mapping[str, str], first: str, las
 
 def _page(query: Query, asked: dict[str, str]) -> None:
     try:
-        if asked.get("page") or query.brief:
+        if asked.get("page") or query.page or query.brief:
             query.page = max(1, int(asked.get("page") or 1))
         if asked.get("pagesize"):
             query.size = min(1000, max(1, int(asked["pagesize"])))
+        if (query.page or 1) > _LAST_PAGE:
+            raise ValueError
     except ValueError:
         raise QueryParse("page and pageSize must be whole numbers") from None
+
+
+def account_code(field: str) -> str:
+    """SQL for the folded code of the account whose id the body holds in a field."""
+    return (
+        "(SELECT a.name FROM objects a WHERE a.tenant = objects.tenant"  # noqa: S608
+        f" AND a.kind = 'account' AND a.id = json_extract(objects.body, '$.{field}'))"
+    )
 
 
 def _among(query: Query, column: str, wanted: list[str]) -> None:
@@ -119,7 +133,7 @@ def _among(query: Query, column: str, wanted: list[str]) -> None:
 
 
 def _search(query: Query, term: str, kind: str) -> None:
-    like = f"%{_literal(fold(term))}%"
+    like = f"%{literal(fold(term))}%"
     if kind == "contact":
         columns = ["name", "number"] + [
             f"fold(json_extract(body, '$.{part}'))"
@@ -131,7 +145,8 @@ def _search(query: Query, term: str, kind: str) -> None:
     query.narrow(tests, *[like] * len(columns))
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
+    """Text that LIKE ... ESCAPE '\\\\' takes as it is."""
     return re.sub(r"([\\%_])", r"\\\1", value)
 
 
@@ -235,8 +250,11 @@ class _Where:
             self._expect("(")
             self._expect(")")
             word = path
-            if self._peek()[1].startswith("."):
-                raise QueryParse("only one method can follow a field")
+            if self._peek()[1].startswith("."):  # Name.ToLower().Contains("x")
+                method = self._next()[1][1:].lower()
+                if method not in _METHODS:
+                    raise QueryParse(f"'{method}' is no method")
+                return self._matching(path, method)
         elif method in _METHODS:
             return self._matching(path, method)
         column = _column(word, self._fields)
@@ -256,11 +274,16 @@ class _Where:
         self._expect(")")
         if column is None or kind != "text":
             raise QueryParse(f"'{path}' cannot be searched")
-        self._values.append(_METHODS[method].format(_literal(fold(value[1:-1]))))
-        if self._peek()[1] == "==":  # .Contains("x") == true
-            self._at += 1
-            self._next()
-        return f"fold({column}) LIKE ? ESCAPE '\\'"
+        self._values.append(_METHODS[method].format(literal(fold(value[1:-1]))))
+        matches = f"coalesce(fold({column}), '') LIKE ? ESCAPE '\\'"
+        sign = self._peek()[1]
+        if sign not in ("==", "=", "!="):
+            return matches
+        self._at += 1  # .Contains("x") == true
+        wanted = self._next()[1].lower()
+        if wanted not in ("true", "false"):
+            raise QueryParse(f"'{wanted}' is neither true nor false")
+        return matches if (wanted == "true") == (sign != "!=") else f"NOT ({matches})"
 
     def _compared(self, column: str, sign: str) -> str:
         kind, raw = self._next()
@@ -284,6 +307,8 @@ class _Where:
                 column = column if column in _FOLDED else f"fold({column})"
         else:
             raise QueryParse(f"'{raw}' is not a value")
+        if sign == "<>":  # what isn't there differs from every value
+            return f"({column} IS NULL OR {column} <> ?)"
         return f"{column} {sign} ?"
 
     def _moment(self, column: str, raw: str) -> object:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from xtiger.sandbox import cabinet, currencies, founding
+from xtiger.sandbox import cabinet, currencies, diary, founding, grants
 from xtiger.sandbox.countries import COUNTRIES, DEFAULT, Country, organisation_body
 from xtiger.sandbox.wire import Json, dumps, loads
 
@@ -36,16 +35,6 @@ CREATE INDEX IF NOT EXISTS objects_name ON objects (tenant, kind, name);
 CREATE INDEX IF NOT EXISTS objects_number ON objects (tenant, kind, number);
 CREATE INDEX IF NOT EXISTS objects_contact ON objects (tenant, kind, contact);
 CREATE INDEX IF NOT EXISTS objects_updated ON objects (tenant, kind, updated);
-CREATE TABLE IF NOT EXISTS grants (
-    kind TEXT NOT NULL, token TEXT NOT NULL, expires REAL NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (kind, token)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS replays (
-    scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, expires REAL NOT NULL,
-    status INTEGER NOT NULL, type TEXT NOT NULL, answer BLOB NOT NULL, elements TEXT NOT NULL,
-    PRIMARY KEY (scope, key)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS replays_expires ON replays (expires);
-CREATE TABLE IF NOT EXISTS requests (sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    body TEXT NOT NULL);
 """
 
 
@@ -111,17 +100,6 @@ class Touched:
     body: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """The first answer to an Idempotency-Key."""
-
-    fingerprint: str
-    status: int
-    type: str
-    answer: bytes
-    elements: list[Json]
-
-
 class State:
     """One store for one sandbox; `path` None keeps it in memory.
 
@@ -154,8 +132,10 @@ class State:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=5000")
         self._db.create_function("fold", 1, lambda v: fold(str(v)) if v is not None else None)
-        self._db.executescript(_SCHEMA + cabinet.SCHEMA)
-        self.cabinet = cabinet.Cabinet(self._db)
+        self._db.executescript(_SCHEMA + cabinet.SCHEMA + grants.SCHEMA + diary.SCHEMA)
+        self.cabinet = cabinet.Cabinet(self._db, self._lock)
+        self.grants = grants.Grants(self._db, self._lock)
+        self.diary = diary.Diary(self._db, self._lock)
         with self.transaction():
             there = {str(one.body["CountryCode"]) for one in self.organisations()}
             for code in dict.fromkeys(countries or (() if there else DEFAULT)):
@@ -215,15 +195,20 @@ class State:
 
     @contextmanager
     def attempt(self) -> Iterator[Attempt]:
-        """A part of a transaction that can be taken back by itself with `undo()`."""
+        """A part of a transaction that is taken back by itself on `undo()` and on any exception."""
         self._db.execute("SAVEPOINT attempt")
         attempt = Attempt()
         touched = dict(self._touched)
-        yield attempt
-        if attempt.undone:
-            self._db.execute("ROLLBACK TO attempt")
-            self._touched = touched
-        self._db.execute("RELEASE attempt")
+        try:
+            yield attempt
+        except BaseException:
+            attempt.undo()
+            raise
+        finally:
+            if attempt.undone:
+                self._db.execute("ROLLBACK TO attempt")
+                self._touched = touched
+            self._db.execute("RELEASE attempt")
 
     # settings, organisations
 
@@ -414,90 +399,6 @@ class State:
     def get(self, tenant: str, kind: str, identifier: str) -> Stored | None:
         found = self.objects(tenant, kind, "id = ?", (identifier,), limit=1)
         return found[0] if found else None
-
-    # tokens and codes
-
-    def grant(self, kind: str, token: str, expires: float, body: Json) -> None:
-        """Keeps a token, code, consent or connection until `expires` (Unix seconds)."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)",
-            (kind, token, expires, dumps(body).decode()),
-        )
-
-    def granted(self, kind: str, token: str) -> tuple[float, Json] | None:
-        with self._lock:
-            row = self._db.execute(
-                "SELECT expires, body FROM grants WHERE kind = ? AND token = ?", (kind, token)
-            ).fetchone()
-        return None if row is None else (row[0], loads(row[1]))
-
-    def revoke(self, kind: str, token: str) -> None:
-        self._db.execute("DELETE FROM grants WHERE kind = ? AND token = ?", (kind, token))
-
-    def grants(self, kind: str) -> list[tuple[str, float, Json]]:
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT token, expires, body FROM grants WHERE kind = ?", (kind,)
-            ).fetchall()
-        return [(row[0], row[1], loads(row[2])) for row in rows]
-
-    def expire(self, kind: str, now: float) -> None:
-        """Lets every grant of a kind end now (a test's wish)."""
-        self._db.execute("UPDATE grants SET expires = ? WHERE kind = ?", (now, kind))
-
-    # idempotency and the log of requests
-
-    def remember(self, scope: str, key: str, expires: float, first: Remembered) -> None:
-        self._db.execute("DELETE FROM replays WHERE expires <= ?", (self.now(),))
-        self._db.execute(
-            "INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                scope,
-                key,
-                first.fingerprint,
-                expires,
-                first.status,
-                first.type,
-                first.answer,
-                dumps(first.elements).decode(),
-            ),
-        )
-
-    def recall(self, scope: str, key: str, now: float) -> Remembered | None:
-        row = self._db.execute(
-            "SELECT fingerprint, status, type, answer, elements FROM replays"
-            " WHERE scope = ? AND key = ? AND expires > ?",
-            (scope, key, now),
-        ).fetchone()
-        return row and Remembered(row[0], row[1], row[2], row[3], loads(row[4]))
-
-    def log(self, entry: Json) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO requests (body) VALUES (?)", (dumps(entry).decode(),)
-        )
-        return int(cursor.lastrowid or 0)
-
-    def logged(self, after: int) -> list[Json]:
-        """Requests in order, each with its `sequence`, those after the given one."""
-        with self._lock:
-            rows: list[Any] = self._db.execute(
-                "SELECT sequence, body FROM requests WHERE sequence > ? ORDER BY sequence", (after,)
-            ).fetchall()
-        return [{"sequence": row[0]} | loads(row[1]) for row in rows]
-
-    def calls(self, before: int, limit: int) -> list[Json]:
-        """Requests newest first, each with its `sequence`, those before the given one, 0 all."""
-        with self._lock:
-            rows: list[Any] = self._db.execute(
-                "SELECT sequence, body FROM requests WHERE sequence < ?"
-                " ORDER BY sequence DESC LIMIT ?",
-                (before or 1 << 62, limit),
-            ).fetchall()
-        return [{"sequence": row[0]} | loads(row[1]) for row in rows]
-
-    def forget_log(self) -> None:
-        with self.transaction():
-            self._db.execute("DELETE FROM requests")
 
 
 @dataclass(slots=True)

@@ -59,8 +59,8 @@ def _authenticated(*, may_be_public: bool) -> bool:
 
 def _from_code(state: State) -> Response:
     code = request.form.get("code", "")
-    found = state.granted("code", code)
-    state.revoke("code", code)
+    found = state.grants.get("code", code)
+    state.grants.end("code", code)
     if found is None or found[0] <= state.now():
         return identity.as_json({"error": "invalid_grant"}, 400)
     body = found[1]
@@ -84,22 +84,22 @@ def _from_refresh(state: State) -> Response:
     lasts: the answer that carried the successor may have been lost. The unused successor dies.
     """
     presented = request.form.get("refresh_token", "")
-    found = state.granted("refresh", presented)
+    found = state.grants.get("refresh", presented)
     now = state.now()
     if found is None or found[0] <= now:
         return identity.as_json({"error": "invalid_grant"}, 400)
     expires, body = found
     if body.get("replaced"):
         grace = _GRACE * current().time_factor
-        successor = state.granted("refresh", body["successor"])
+        successor = state.grants.get("refresh", body["successor"])
         unused = successor is not None and not successor[1].get("replaced")
         if not unused or now > float(body["replaced"]) + grace:
             return identity.as_json({"error": "invalid_grant"}, 400)
-        state.revoke("refresh", body["successor"])
+        state.grants.end("refresh", body["successor"])
     consent = {"event": body["event"], "scopes": body["scopes"], "nonce": ""}
     answer, successor_token = _issue(state, consent)
     replaced = body | {"replaced": str(now), "successor": successor_token}
-    state.grant("refresh", presented, expires, replaced)
+    state.grants.keep("refresh", presented, expires, replaced)
     return identity.as_json(answer)
 
 
@@ -117,7 +117,7 @@ def _from_client(state: State) -> Response:
         )
     tenant = current().custom_organisation().tenant
     event = str(uuid4())
-    if all(body["tenantId"] != tenant for _, _, body in state.grants("connection")):
+    if all(body["tenantId"] != tenant for _, _, body in state.grants.of("connection")):
         identity.connect(state, tenant, event)
     scopes = [scope for scope in scopes if scope.startswith("accounting.")]
     answer, _ = _issue(state, {"event": event, "scopes": scopes, "nonce": "", "tenant": tenant})
@@ -144,7 +144,7 @@ def _issue(state: State, consent: Json) -> tuple[Json, str]:
         "scope": scopes,
     }
     access = _signed(claims | {"aud": "https://identity.xero.com/resources"}, secret)
-    state.grant(
+    state.grants.keep(
         "access",
         access,
         now + _ACCESS_LIFE,
@@ -175,7 +175,7 @@ def _issue(state: State, consent: Json) -> tuple[Json, str]:
     if "offline_access" in scopes:
         refresh = secrets.token_urlsafe(32)
         body = {"scopes": scopes, "event": consent["event"]}
-        state.grant("refresh", refresh, now + _REFRESH_LIFE, body)
+        state.grants.keep("refresh", refresh, now + _REFRESH_LIFE, body)
         answer["refresh_token"] = refresh
     return answer, refresh
 
@@ -199,7 +199,7 @@ def revocation() -> Response:
     state = current().state
     presented = request.form.get("token", "")
     with state.transaction():
-        found = state.granted("refresh", presented)
+        found = state.grants.get("refresh", presented)
         if found is not None:
             identity.end_consent(state, found[1]["event"])
     return Response(b"", 200, content_type="text/plain")

@@ -7,11 +7,18 @@ from types import MappingProxyType
 from uuid import uuid4
 
 from xtiger.sandbox import validation
-from xtiger.sandbox.answers import Reply, enveloped, not_allowed, not_found, refused_part
+from xtiger.sandbox.answers import (
+    Reply,
+    elements_of,
+    enveloped,
+    not_allowed,
+    not_found,
+    refused_parts,
+)
 from xtiger.sandbox.books import READ, Books, Endpoint, Outcome, PartCall
 from xtiger.sandbox.queries import Query
 from xtiger.sandbox.state import Keys, Stored, fold
-from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, identifier, loads, text
+from xtiger.sandbox.wire import ZERO_ID, Json, Malformed, identifier, text
 
 #: Xero: tracking categories page
 _ACTIVE, _IN_ALL, _PER_LINE = 2, 4, 2
@@ -132,9 +139,11 @@ class Options:
     def call(self, books: Books, owner: Stored, call: PartCall) -> Reply:
         options: list[Json] = [dict(one) for one in owner.body["Options"]]
         if call.key is None:
-            return self._added(books, owner, options, call) if call.method == "PUT" else _405()
+            return (
+                self._added(books, owner, options, call) if call.method == "PUT" else not_allowed()
+            )
         if call.method not in ("POST", "DELETE"):
-            return _405()
+            return not_allowed()
         wanted = identifier(call.key)
         found = next((one for one in options if one["TrackingOptionID"] == wanted), None)
         if found is None:
@@ -146,7 +155,7 @@ class Options:
     def _added(self, books: Books, owner: Stored, options: list[Json], call: PartCall) -> Reply:
         errors: list[str] = []
         before = len(options)
-        for one in _elements(call.body):
+        for one in elements_of(call.body, self.plural):
             errors += _add_option(options, one)
         if owner.status == "DELETED":
             errors.append(validation.TRACKING_DELETED)
@@ -155,7 +164,7 @@ class Options:
     def _changed(
         self, books: Books, owner: Stored, options: list[Json], found: Json, call: PartCall
     ) -> Reply:
-        sent = _any_case(_elements(call.body)[0], "Name", "Status")
+        sent = _any_case(elements_of(call.body, self.plural)[0], "Name", "Status")
         errors: list[str] = []
         if found["Status"] == "DELETED" or owner.status == "DELETED":
             errors.append(validation.TRACKING_DELETED)
@@ -189,27 +198,12 @@ class Options:
     ) -> Reply:
         if errors:
             elements = [_option(one) for one in changed]
-            return refused_part(elements, list(dict.fromkeys(errors)))
+            return refused_parts(elements, [list(dict.fromkeys(errors))] * len(elements))
         _save(books, owner.id, owner.body | {"Options": options})
         return enveloped(books.state.now(), "Options", [_option(one) for one in changed])
 
 
 TrackingCategories.parts = MappingProxyType({"options": Options()})
-
-
-def _405() -> Reply:
-    return not_allowed()
-
-
-def _elements(body: bytes) -> list[Json]:
-    """One bare option or `{"Options": [...]}`."""
-    sent = loads(body or b"null")
-    if isinstance(sent, dict):
-        inner = _any_case(sent, "Options").get("Options")
-        sent = [sent] if inner is None else inner
-    if not isinstance(sent, list) or not sent or not all(isinstance(one, dict) for one in sent):
-        raise Malformed("The body must hold an option.")
-    return sent
 
 
 def _add_option(options: list[Json], sent: Json) -> list[str]:

@@ -6,6 +6,8 @@ import re
 from decimal import Decimal
 from urllib.parse import urlsplit
 
+from xtiger.sandbox import arithmetic
+
 # Texts marked (own words) have no public source; nobody should compare them.
 
 INVALID_DOCUMENT_STATUS = "Invoice not of valid status for modification"
@@ -35,6 +37,7 @@ DESCRIPTION_MISSING = "A description must be specified for each line item"  # ow
 NUMBER_NOT_PRINTABLE = "The InvoiceNumber may only hold printable ASCII characters"  # own words
 DISCOUNT_NOT_ALLOWED = "Discounts can only be applied to ACCREC invoices"  # own words
 DISCOUNT_RANGE = "The DiscountRate must be between 0 and 100"  # own words
+QUANTITY_LONG = "The Quantity must not exceed 13 characters"  # own words
 AMOUNT_TOO_LARGE = "The line amount must not exceed 9,999,999,999.99"  # own words
 URL_INVALID = "The Url must be a valid absolute URL"  # own words
 COUNTRY_LETTERS = "The Country of an address may only hold letters"  # own words
@@ -186,6 +189,7 @@ GROUP_STRANGER = "The contact is not in this contact group"  # own words
 THEME_UNKNOWN = "A BrandingTheme with the specified BrandingThemeID could not be found"  # own
 
 _LARGEST = Decimal("9999999999.99")
+_LONGEST_QUANTITY = 13
 _EMAIL = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,}"
@@ -313,6 +317,12 @@ def url(address: str) -> list[str]:
 def printable(number: str) -> list[str]:
     """Invoice numbers are printable ASCII (Xero: invoices page)."""
     return [] if re.fullmatch(r"[ -~]*", number) else [NUMBER_NOT_PRINTABLE]
+
+
+def quantity(sent: Decimal) -> list[str]:
+    """At most 13 characters, 4 decimals among them (Xero: invoices page)."""
+    told = format(arithmetic.four(sent), "f")
+    return [QUANTITY_LONG] if len(told.rstrip("0").rstrip(".")) > _LONGEST_QUANTITY else []
 
 
 def largest(amount: Decimal) -> list[str]:

@@ -190,7 +190,7 @@ class Webhooks:
     def _heard(self, touched: list[Touched]) -> None:
         if not self._subscriptions:
             return
-        connected = {body["tenantId"] for _, _, body in self._state.grants("connection")}
+        connected = {body["tenantId"] for _, _, body in self._state.grants.of("connection")}
         now = self._state.now()
         concern = [one for one in touched if one.kind in self._plurals and one.tenant in connected]
         with self._changed:

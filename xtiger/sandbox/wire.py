@@ -79,6 +79,8 @@ def flag(value: object) -> bool | None:
 
 def identifier(value: object) -> str | None:
     """A GUID in its usual spelling; None for anything else and for the all-zero GUID."""
+    if not value:
+        return None
     try:
         found = str(UUID(str(value)))
     except ValueError:
