@@ -7,12 +7,13 @@ STAMP := $(VENV)/.test-$(PINS)
 DEMO_STAMP := $(VENV)/.demo-$(PINS)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check prove bench format clean
+.PHONY: help demo test check prove chaos bench format clean
 
 help:
 	@echo "make demo    install, start everything, print where to look (Ctrl-C ends it)"
 	@echo "make test    install and run every test: formats, types, contracts, databases, browser"
 	@echo "make prove   the same suites at their full sizes"
+	@echo "make chaos   kill workers 220 times on both databases and count what Xero holds"
 	@echo "make bench   measurements, as ratios within one run (six minutes)"
 
 $(VENV)/bin/python:
@@ -45,6 +46,9 @@ prove: $(STAMP) chromium check
 	$(BIN)/xtiger demo --check
 	$(BIN)/xtiger demo --check --scenario retry-in-order
 	$(BIN)/xtiger demo --check --scenario crash
+
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.calls

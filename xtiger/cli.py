@@ -93,7 +93,15 @@ def serve(port: int, host: str, as_json: bool) -> None:
     embedded = scheduler.Embedded(services)
     services.dispatcher = embedded
     try:
-        server = create_server(app, host=host, port=port, threads=8, ident="XTiger")
+        server = create_server(
+            app,
+            host=host,
+            port=port,
+            threads=8,
+            ident="XTiger",
+            # It stores a body before the app sees it: no stranger may fill the disk.
+            max_request_body_size=app.config["MAX_CONTENT_LENGTH"],
+        )
     except OSError as error:
         raise click.ClickException(
             f"Port {port} can't be used: {error.strerror}. Name another with --port."

@@ -19,7 +19,7 @@ from xtiger import sandbox
 from xtiger.domain.resources import Resource
 from xtiger.engine.services import SystemClock
 from xtiger.ports import Access
-from xtiger.sandbox.state import Keys, State, Stored
+from xtiger.sandbox.kept.state import Keys, State, Stored
 from xtiger.xero.client import XeroClient
 
 COUNT = 100_000 if os.environ.get("XTIGER_PROVE") else 6_000

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from xtiger.sandbox import start
-from xtiger.sandbox.books import Books
-from xtiger.sandbox.charts import APPLIES, CAN_APPLY, Component, effective_rate
-from xtiger.sandbox.countries import COUNTRIES
-from xtiger.sandbox.state import State
+from xtiger.sandbox.accounting.books import Books
+from xtiger.sandbox.kept.charts import APPLIES, CAN_APPLY, Component, effective_rate
+from xtiger.sandbox.kept.countries import COUNTRIES
+from xtiger.sandbox.kept.state import State
 
 from .conftest import SandboxClient, exact
 from .test_sandbox_server import Process

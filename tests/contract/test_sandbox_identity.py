@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from xtiger.sandbox import Running, start
-from xtiger.sandbox.identity import BROAD, SCOPES
+from xtiger.sandbox.identity.callers import BROAD, SCOPES
 
 from .conftest import SandboxClient
 

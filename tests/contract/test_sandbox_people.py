@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from xtiger.sandbox import start
-from xtiger.sandbox.accounting import RESOURCES
+from xtiger.sandbox.accounting.api import RESOURCES
 
 from .conftest import SandboxClient
 

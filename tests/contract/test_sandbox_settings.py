@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from xtiger.sandbox import start
-from xtiger.sandbox.currencies import CODES, day_rate, name
+from xtiger.sandbox.kept.currencies import CODES, day_rate, name
 
 from .conftest import SandboxClient, exact
 from .test_sandbox_schema import check, known_fields, registry

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from xtiger import sandbox
-from xtiger.sandbox import Running, accounting
+from xtiger.sandbox import Running
+from xtiger.sandbox.accounting import api
 
 pytest.importorskip("xero_python.accounting")
 pyxero = pytest.importorskip("xero")
@@ -230,7 +231,7 @@ def test_the_sdk_drives(sdk: Sdk, scene: Callable[[Sdk], None]) -> None:
 def _offered() -> set[str]:
     """All that the local Xero answers, in the form of CALLS."""
     cells = set()
-    for known in accounting.RESOURCES.values():
+    for known in api.RESOURCES.values():
         plural = "Organisation" if known.plural == "Organisations" else known.plural
         for method in known.methods:
             verb, _, one = method.partition("/")

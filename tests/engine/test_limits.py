@@ -16,8 +16,8 @@ from tests.engine.scenes import (
     organisation,
     sync,
 )
-from xtiger.domain.errors import PermanentError
-from xtiger.engine import connect, scheduler
+from xtiger.domain.errors import PermanentError, TransientError
+from xtiger.engine import connect, tokens
 from xtiger.ports import Access, Answer, Call, Minute
 from xtiger.store import usage
 from xtiger.store.models import UsageDay
@@ -91,7 +91,7 @@ def test_what_calls_took_is_counted_by_day_and_equals_what_xero_saw(each_engine:
     assert row.bytes_out > 500
     assert row.bytes_in > row.bytes_out
     before = row.calls
-    scheduler.count_usage(services)
+    tokens.count_usage(services)
     assert rows_of_usage(engine)[0].calls == before, "nothing is counted twice"
 
 
@@ -107,3 +107,22 @@ def test_the_day_limit_is_one_of_xeros(engine: Engine) -> None:
     assert organisation(engine).day_limit == 5000
     with pytest.raises(PermanentError):
         connect.set_day_limit(engine.services, one, 60)
+
+
+def test_what_calls_took_is_kept_until_the_database_takes_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = engine.connect(KAURI)[KAURI]
+    before = rows_of_usage(engine)[0].calls
+    flush = usage.flush
+
+    def full(*_: Any, **__: Any) -> None:
+        raise TransientError("The database is full.")
+
+    monkeypatch.setattr(usage, "flush", full)
+    connect.refresh_reference(engine.services, one)
+    assert rows_of_usage(engine)[0].calls == before
+    monkeypatch.setattr(usage, "flush", flush)
+    tokens.count_usage(engine.services)
+    tokens.count_usage(engine.services)
+    assert rows_of_usage(engine)[0].calls == before + 3

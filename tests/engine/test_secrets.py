@@ -21,6 +21,7 @@ from tests.engine.scenes import (
     sync,
     work,
 )
+from xtiger.engine import tokens
 from xtiger.store import journal
 from xtiger.store.models import Attempt, Connection
 from xtiger.telemetry import configure
@@ -96,3 +97,7 @@ def test_what_a_worker_prints_of_itself_holds_no_secret(engine: Engine) -> None:
     shown: Any = repr(engine.services) + repr(rows_of(engine, Connection))
     for secret in secrets_of(engine):
         assert secret not in shown
+
+
+def test_the_apps_secret_is_not_in_what_a_traceback_shows(engine: Engine) -> None:
+    assert engine.settings.xero_client_secret not in repr(tokens.app(engine.services))

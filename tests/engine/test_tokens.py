@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from sqlalchemy import delete, update
 
 from tests.conftest import Engine
 from tests.engine.scenes import (
@@ -25,6 +26,7 @@ from tests.engine.scenes import (
     attempts,
     control,
     created,
+    die_at,
     fault,
     invoices,
     items,
@@ -38,7 +40,7 @@ from tests.engine.scenes import (
 from xtiger.domain.errors import AuthorisationError, PermanentError, TransientError
 from xtiger.engine import connect, intake, scheduler, tokens
 from xtiger.ports import TokenSet
-from xtiger.store import leases
+from xtiger.store import leases, logs
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import Connection, Organisation
 from xtiger.store.schema import Database, migrate
@@ -119,7 +121,7 @@ def stored(engine: Engine) -> dict[str, Any]:
 def refresh_tokens(engine: Engine) -> int:
     """How many refresh tokens the local Xero has ever given for this consent."""
     state = engine.xero.app.extensions["xero_sandbox"].state
-    return len(state.grants("refresh"))
+    return len(state.grants.of("refresh"))
 
 
 def quietly(engine: Engine, refresh_token: str) -> TokenSet:
@@ -641,3 +643,90 @@ def test_a_lost_lease_on_the_refresh_is_tried_again_and_breaks_nothing(
     with pytest.raises(TransientError):
         connect.refresh_reference(replace(engine.services, xero=Slow()), one)
     assert not rows_of(engine, Connection)[0].broken
+
+
+def lost_answer(engine: Engine) -> int:
+    """A call whose answer never came, and whose run is over."""
+    one = engine.connect(KAURI)[KAURI]
+    invoices(engine)
+    ask(engine, one)
+    die_at(engine, one, "answered")
+    with engine.database.write() as session:
+        logs.end_runs(session, one, sentence="It ended.", now=engine.services.clock.now())
+    return one
+
+
+@pytest.mark.parametrize("ended", ["removed", "broken"])
+def test_a_call_left_open_asks_for_no_run_before_somebody_has_connected_again(
+    engine: Engine, ended: str
+) -> None:
+    lost_answer(engine)
+    if ended == "removed":
+        take_out(engine)
+        tokens.keep_alive(engine.worker("w", clock=ShiftedClock(25 * 3600)))
+        assert organisation(engine).removed
+    else:
+        with engine.database.write() as session:
+            session.query(Connection).one().broken = "The consent ended."
+    clock = ShiftedClock(1000)
+    later = engine.worker("later", clock=clock)
+    for _ in range(3):
+        for one in scheduler.waiting(later):
+            scheduler.work(later, one)
+        clock.sleep(1000)
+    assert len(runs(engine)) == 1
+    engine.connect(KAURI)
+    for one in scheduler.waiting(later):
+        scheduler.work(later, one)
+    assert all_ended(engine)
+
+
+def test_who_mends_the_cause_of_a_stop_does_not_wait_for_an_old_limit(engine: Engine) -> None:
+    one = engine.connect(KAURI)[KAURI]
+    invoices(engine)
+    fault(engine, "limit", resource="Contacts", problem="minute", retry_after=5)
+    ask(engine, one)
+    work(engine)
+    assert organisation(engine).held_by_xero
+    with engine.database.write() as session:
+        session.query(Connection).one().broken = "The consent ended."
+    clock = ShiftedClock(70)
+    work(engine, engine.worker("later", clock=clock))
+    assert organisation(engine).held_why == "The consent ended."
+    with engine.database.write() as session:
+        session.query(Connection).one().broken = None
+    sync(engine, engine.worker("later", clock=clock))
+    assert all_ended(engine)
+
+
+def test_a_consent_that_covers_no_organisation_is_not_called_connected(engine: Engine) -> None:
+    class Empty:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine.services.xero, name)
+
+        def tenants(self, _access_token: str) -> list[Any]:
+            return []
+
+    services = replace(engine.services, xero=Empty())
+    with pytest.raises(PermanentError, match="no organisation"):
+        connect.connect_custom(services, who="Ana")
+    assert rows_of(engine, Connection) == []
+
+
+def test_a_consent_that_somebody_ends_just_before_its_refresh_is_a_plain_error(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = engine.connect(KAURI)[KAURI]
+    worn_out(engine)
+    take = leases.take_refresh
+
+    def ended(*arguments: Any, **options: Any) -> int | None:
+        fence = take(*arguments, **options)
+        with engine.database.write() as session:
+            session.execute(update(Organisation).values(connection_id=None))
+            session.execute(delete(Connection))
+        return fence
+
+    monkeypatch.setattr(leases, "take_refresh", ended)
+    with pytest.raises(TransientError):
+        connect.refresh_reference(engine.services, one)

@@ -233,3 +233,15 @@ def test_the_workers_beat_handles_them(hooked: Engine) -> None:
     beat.receive()
     beat.keep()
     assert changes(hooked) == [("Invoices", "01", 1)]
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "é", "x" * 41])
+def test_an_id_that_can_be_none_keeps_nothing_behind_it_from_being_handled(
+    hooked: Engine, odd: str
+) -> None:
+    services = worker(hooked)
+    webhooks.receive(services, delivery(event(resourceId=odd), event(2)))
+    webhooks.receive(services, delivery(event(3), first=3))
+    assert webhooks.handle(services) == 2
+    assert [(row.taken, row.dropped) for row in rows_of(hooked, Webhook)] == [(1, 1), (1, 0)]
+    assert [row.xero_id for row in rows_of(hooked, XeroChange)] == [xero_id(2), xero_id(3)]

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import delete
 
+from tests import books
 from tests.conftest import Engine
 from tests.engine.scenes import (
     KAURI,
@@ -19,8 +20,11 @@ from tests.engine.scenes import (
     kept,
     stranger,
     sync,
+    tick,
 )
 from xtiger.crm.builtin import Invoice
+from xtiger.domain.resources import Resource
+from xtiger.engine.recovery import is_ours
 from xtiger.store.models import Binding, QueueItem
 
 
@@ -37,11 +41,11 @@ def test_a_database_put_back_doubles_nothing(each_engine: Engine) -> None:
     invoices(engine, 3, goods=True)
     sync(engine)
     before = {name: row.xero_id for name, row in bindings_of(engine).items()}
-    books = kept(engine)
+    before_books = kept(engine)
     put_back(engine)
     sync(engine)
     assert all_ended(engine, ["succeeded"])
-    assert kept(engine) == books
+    assert kept(engine) == before_books
     assert {name: row.xero_id for name, row in bindings_of(engine).items()} == before
     assert created(engine) == ["INV-1", "INV-2", "INV-3"]
 
@@ -74,3 +78,28 @@ def test_a_strangers_number_stays_refused(engine: Engine) -> None:
         ("INV-2", "succeeded"),
     ]
     assert "INV-1 exists in Xero" in str(item_of(engine, "INV-1").sentence)
+
+
+def test_a_strangers_item_that_differs_in_anything_sent_stays_the_strangers(
+    engine: Engine,
+) -> None:
+    engine.connect(KAURI)
+    with crm(engine) as session:
+        row = books.product(session)
+    tick(engine, row)
+    theirs = {
+        "Code": "W-1",
+        "Name": "Widget W-1",
+        "Description": "Widget W-1",
+        "SalesDetails": {"UnitPrice": "100", "AccountCode": "260"},
+        "IsPurchased": False,
+    }
+    stranger(engine).created("Items", theirs)
+    sync(engine)
+    assert item_of(engine, "W-1").state == "failed"
+    assert bindings_of(engine) == {}
+
+
+def test_a_document_without_our_link_is_nobodys_but_a_strangers() -> None:
+    sent = {"Type": "ACCREC", "InvoiceNumber": "INV-1", "Date": "2026-11-21", "LineItems": [{}]}
+    assert not is_ours(Resource.INVOICES, sent, {**sent, "DateString": "2026-11-21", "Total": 5})

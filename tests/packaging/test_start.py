@@ -160,3 +160,17 @@ def test_processes_that_migrate_together_all_succeed(tmp_path: Path, database_ur
     ]
     said = [one.communicate(timeout=60)[0] for one in started]
     assert said == ["The database is up to date.\n"] * 3
+
+
+def test_the_server_takes_no_larger_body_than_the_pages_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+
+    def refuse(_app: object, **options: object) -> None:
+        seen.update(options)
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("waitress.server.create_server", refuse)
+    one_sentence(start(tmp_path, "serve"))
+    assert seen["max_request_body_size"] == 4 * 1024 * 1024

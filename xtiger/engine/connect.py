@@ -176,6 +176,8 @@ def connect_custom(services: Services, *, who: str) -> list[Organisation]:
 def _keep(services: Services, given: TokenSet, *, kind: str) -> list[Organisation]:
     """Stores a consent and the organisations it covers; what waited for it goes on."""
     tenants = services.xero.tenants(given.access_token)
+    if not tenants:
+        raise PermanentError("Xero let XTiger into no organisation. Connect again and tick one.")
     now = services.clock.now()
     with services.database.write() as session:
         leases.lock_all(session)
@@ -406,7 +408,7 @@ def refresh_reference(services: Services, organisation_id: int) -> None:
         kept.currency = facts.get("BaseCurrency")
         kept.short_code = facts.get("ShortCode")
         kept.time_zone = facts.get("Timezone")
-    usage.flush(services.database, services.xero.usage(), now=now)
+    tokens.count_usage(services)
 
 
 def set_day_limit(services: Services, organisation_id: int, limit: int) -> None:

@@ -83,7 +83,7 @@ def drain(services: Services, organisation_id: int, *, run_id: int | None = None
         return Drained(False, lost.sentence, parked=True, elsewhere=True)
     finally:
         leases.release(services.database, lease)
-        usage.flush(services.database, services.xero.usage(), now=services.clock.now())
+        tokens.count_usage(services)
 
 
 @dataclass(slots=True)
@@ -411,5 +411,6 @@ class _Drain:
             wait = LONGEST_HOLD * self.services.settings.time_factor
             row.held_until = self.services.clock.now() + timedelta(seconds=wait)
             # A person who mended the cause and presses Sync doesn't wait for that.
+            row.held_by_xero = False
             row.held_times += 1
         log.warning("stopped", organisation=self.organisation_id, why=sentence)

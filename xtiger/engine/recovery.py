@@ -343,32 +343,21 @@ def is_ours(resource: Resource, payload: Mapping[str, Any], candidate: Mapping[s
     """Whether a found object carries our mark, or equals the journalled body.
 
     Contacts carry our number, documents our link in Url. Items have no room for a mark and
-    must equal what was sent.
+    must equal what was sent, in all that was sent.
     """
     if resource is Resource.CONTACTS:
         return bool(candidate.get("ContactNumber") == payload.get("ContactNumber"))
     if resource is Resource.INVOICES:
-        if payload.get("Url"):
-            return bool(candidate.get("Url") == payload["Url"])
-        return (
-            candidate.get("Type") == payload.get("Type")
-            and (candidate.get("Contact") or {}).get("ContactID")
-            == (payload.get("Contact") or {}).get("ContactID")
-            and str(candidate.get("DateString", ""))[:10] == str(payload.get("Date"))
-            and len(candidate.get("LineItems") or ()) == len(payload.get("LineItems") or ())
-        )
-    return all(
-        _same(candidate.get(name), payload.get(name)) for name in ("Name", "Description")
-    ) and _same(
-        (candidate.get("SalesDetails") or {}).get("UnitPrice"),
-        (payload.get("SalesDetails") or {}).get("UnitPrice"),
-    )
+        return bool(payload.get("Url")) and candidate.get("Url") == payload["Url"]
+    return all(_same(candidate.get(name), sent) for name, sent in payload.items())
 
 
 def _same(one: Any, other: Any) -> bool:
-    if one in (None, "") and other in (None, ""):
+    if one in (None, "", {}) and other in (None, "", {}):
         return True
-    if isinstance(one, (int, Decimal)) and other is not None:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_same(one.get(name), sent) for name, sent in other.items())
+    if isinstance(one, (int, Decimal)) and not isinstance(one, bool) and other is not None:
         try:
             return Decimal(one) == Decimal(str(other))
         except InvalidOperation:

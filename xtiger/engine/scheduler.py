@@ -16,7 +16,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake, reports, tokens, webhooks
 from xtiger.engine.drain import drain
 from xtiger.engine.services import Services
-from xtiger.store import journal, leases, logs, profiles, queue, usage
+from xtiger.store import journal, leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, Run
 from xtiger.telemetry import logger
 
@@ -207,10 +207,13 @@ def waiting(services: Services) -> list[int]:
                 select(Attempt.organisation_id).where(text("closed_at IS NULL")).distinct()
             )
         )
+        broken = profiles.broken_connections(session)
         ready = []
         for row in profiles.organisations(session):
             if row.id not in asked | left_open or row.paused_at:
                 continue
+            if row.id not in asked and (row.removed or row.connection_id in broken):
+                continue  # nothing can be found out before a person has connected again
             if row.held_until and row.held_until > now:
                 continue
             if row.lease_until and row.lease_until > now:
@@ -231,13 +234,8 @@ def once(services: Services, *, due_only: bool = True) -> None:
     for organisation_id in dict.fromkeys([*schedule_due(services), *waiting(services)]):
         work(services, organisation_id)
     webhooks.forget(services)
-    count_usage(services)
+    tokens.count_usage(services)
     reports.report_ended(services)
-
-
-def count_usage(services: Services) -> None:
-    """Adds what this process's calls took since the last time to the day's figures."""
-    usage.flush(services.database, services.xero.usage(), now=services.clock.now())
 
 
 class Embedded:
@@ -294,7 +292,7 @@ class Embedded:
         """Puts what Xero's webhooks told into the inbox, and counts what calls took."""
         self._safely(lambda: webhooks.handle(self._services))
         self._safely(lambda: webhooks.forget(self._services))
-        self._safely(lambda: count_usage(self._services))
+        self._safely(lambda: tokens.count_usage(self._services))
 
     def keep(self) -> None:
         """Keeps quiet connections alive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import Resource
-from xtiger.ports import Clock, CrmPort, Dispatcher, MailPort, Observer, XeroPort
+from xtiger.ports import Clock, CrmPort, Dispatcher, MailPort, Observer, Usage, XeroPort
 from xtiger.settings import Settings
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import Organisation
@@ -153,6 +154,8 @@ class Services:
     observe: Observer = unseen
     #: Reads the raw body of a webhook delivery; ValueError or XTigerError where it can't.
     read_delivery: Callable[[bytes], Delivery] = no_webhooks
+    #: What calls took and no database has kept yet.
+    uncounted: deque[Usage] = field(default_factory=deque)
     #: Whether this process is ending: a drain then stops after the call under way.
     stopping: Callable[[], bool] = never
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from xtiger.domain.errors import (
 )
 from xtiger.engine import permissions
 from xtiger.engine.services import Services
-from xtiger.ports import Access, TokenSet
+from xtiger.ports import Access, TokenSet, Usage
 from xtiger.store import leases, logs, profiles, usage
 from xtiger.store.leases import Lease
 from xtiger.store.models import Connection, Organisation
@@ -45,7 +45,7 @@ class App:
     """The Xero app as calls to the token endpoint need it."""
 
     client_id: str
-    secret: str
+    secret: str = field(repr=False)
     kind: str
     #: Names of the permissions that were ticked beyond what XTiger needs.
     extras: tuple[str, ...]
@@ -182,6 +182,23 @@ def _removed(services: Services, row: Organisation) -> str | None:
         look(services, row.connection_id or 0)
     with services.database.read() as session:
         return session.get_one(Organisation, row.id).removed
+
+
+def count_usage(services: Services) -> None:
+    """Adds what this process's calls took since the last time to the day's figures.
+
+    What the database doesn't take now is added the next time; no work stops for a figure.
+    """
+    services.uncounted.extend(services.xero.usage())
+    taken: list[Usage] = []
+    with suppress(IndexError):
+        while True:
+            taken.append(services.uncounted.popleft())
+    try:
+        usage.flush(services.database, taken, now=services.clock.now())
+    except XTigerError as failure:
+        services.uncounted.extend(taken)
+        log.warning("usage not counted", why=failure.sentence)
 
 
 # the consent
@@ -335,7 +352,7 @@ def _fresh(services: Services, row: Connection) -> bool:
 def _refresh(services: Services, connection_id: int, fence: int, not_this: str | None) -> str:
     """Renews the tokens as the one refresher; a dead consent is noted for everybody."""
     with services.database.read() as session:
-        row = session.get_one(Connection, connection_id)
+        row = leases.held_refresh(session, connection_id, fence)
     stored = services.ring.open(row.tokens or b"")
     if stored["access"] != not_this and _fresh(services, row):
         return str(stored["access"])  # somebody renewed between our two looks

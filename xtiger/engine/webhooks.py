@@ -19,7 +19,7 @@ from xtiger.telemetry import logger
 
 #: About the app's own plan in Xero's app store, not about anybody's books.
 _IGNORED = "SUBSCRIPTION"
-#: An id of Xero's has 36 signs; what is longer is none, and has no room.
+#: An id of Xero's has 36 signs; what is longer has no room.
 _LONGEST_ID = 40
 #: Deliveries read at a time: a body may hold a megabyte.
 _CLAIM = 5
@@ -172,7 +172,7 @@ def _sort(services: Services, delivery: Delivery | None, received_at: datetime) 
             continue
         organisation_id = ours.get(event.tenant_id.lower())
         resource = event.resource
-        if organisation_id is None or resource is None or len(event.resource_id) > _LONGEST_ID:
+        if organisation_id is None or resource is None or not _is_id(event.resource_id):
             dropped += 1
             continue
         taken += 1
@@ -184,6 +184,11 @@ def _sort(services: Services, delivery: Delivery | None, received_at: datetime) 
             change = replace(change, at=max(before.at, change.at), times=before.times + 1)
         merged[place] = change
     return _Sorted(list(merged.values()), taken, dropped)
+
+
+def _is_id(said: str) -> bool:
+    """Whether it can be one of Xero's ids; no database takes every sign that JSON can write."""
+    return len(said) <= _LONGEST_ID and said.isascii() and said.isprintable()
 
 
 def _slices(changes: list[Changed]) -> Iterator[list[Changed]]:

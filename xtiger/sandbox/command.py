@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from xtiger.sandbox.countries import COUNTRIES
 from xtiger.sandbox.faults import CATALOGUE, LASTING
+from xtiger.sandbox.kept.countries import COUNTRIES
 from xtiger.sandbox.server import start, told_to_end
 from xtiger.sandbox.wire import dumps
 

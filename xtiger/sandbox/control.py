@@ -7,10 +7,10 @@ from dataclasses import asdict
 from flask import Blueprint, Response, abort, request
 
 from xtiger.sandbox import webhooks
-from xtiger.sandbox.accounting import RESOURCES
+from xtiger.sandbox.accounting.api import RESOURCES
+from xtiger.sandbox.accounting.receipts import set_classic
 from xtiger.sandbox.faults import Fault
 from xtiger.sandbox.forms import ours
-from xtiger.sandbox.receipts import set_classic
 from xtiger.sandbox.shared import current, named
 from xtiger.sandbox.wire import Json, Malformed, day, dumps, flag
 

@@ -17,14 +17,13 @@ from urllib.parse import parse_qs
 
 from flask import Response
 
-from xtiger.sandbox import identity
-from xtiger.sandbox.accounting import RESOURCES, refused_by
-from xtiger.sandbox.answers import HTML, JSON
+from xtiger.sandbox.accounting.api import RESOURCES, refused_by
 from xtiger.sandbox.faults import Fault, Kind
+from xtiger.sandbox.identity import callers
 from xtiger.sandbox.limits import Exceeded
 from xtiger.sandbox.records import Exchange
 from xtiger.sandbox.shared import Sandbox
-from xtiger.sandbox.wire import Json, Malformed, dumps, loads
+from xtiger.sandbox.wire import HTML, JSON, Json, Malformed, dumps, loads
 
 _TEXT = "text/plain; charset=utf-8"
 _OFFLINE = "The organisation temporarily cannot be connected to. Try again later."  # own words
@@ -176,7 +175,7 @@ class Disturbance:
             case Kind.ELEMENTS:
                 answer = Response(dumps(_NO_ELEMENTS), 400, content_type=JSON)
             case Kind.SCOPE:
-                answer = identity.unauthorised("AuthorizationUnsuccessful")
+                answer = callers.unauthorised("AuthorizationUnsuccessful")
             case Kind.LIMIT:
                 wait = fault.retry_after
                 if wait is None and fault.problem in ("minute", "day"):
@@ -202,9 +201,9 @@ class Disturbance:
                 today = datetime.fromtimestamp(state.now(), UTC).date().isoformat()
                 state.change_organisation(tenant, {"PeriodLockDate": fault.until or today})
             elif fault.kind is Kind.REMOVED:
-                identity.disconnect(state, tenant)
+                callers.disconnect(state, tenant)
             elif found and fault.kind is Kind.REVOKED:
-                identity.end_consent(state, found[1]["event"])
+                callers.end_consent(state, found[1]["event"])
             elif found and fault.kind is Kind.EXPIRED:
                 state.grants.keep(kind, token, min(found[0], state.now()), found[1])
 

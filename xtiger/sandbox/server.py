@@ -20,24 +20,18 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from xtiger.sandbox import (
-    accounting,
-    calls,
-    connections,
-    consent,
-    control,
-    pages,
-    panel,
-    tokens,
-)
+from xtiger.sandbox import control
+from xtiger.sandbox.accounting import api
 from xtiger.sandbox.disturbance import Disturbance
+from xtiger.sandbox.identity import connections, consent, tokens
+from xtiger.sandbox.kept.state import State
 from xtiger.sandbox.limits import Limits
+from xtiger.sandbox.people import calls, pages, panel
 from xtiger.sandbox.records import Recorder
 from xtiger.sandbox.shared import Sandbox, named
-from xtiger.sandbox.state import State
 from xtiger.sandbox.webhooks import EVERY, Webhooks
 
-_PARTS = (consent, tokens, connections, accounting, control, pages, panel, calls)
+_PARTS = (consent, tokens, connections, api, control, pages, panel, calls)
 logger = logging.getLogger(__name__)
 
 
@@ -59,7 +53,7 @@ def create_app(
     """The WSGI application. `time_factor` scales the memory of idempotency keys, the grace of
     replaced refresh tokens, the windows of limits and the gaps between deliveries of webhooks;
     tokens and codes keep their life."""
-    app = Flask(__name__, static_folder="static", static_url_path="/_static")
+    app = Flask(__name__, static_folder="people/static", static_url_path="/_static")
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.config["MAX_CONTENT_LENGTH"] = 26 * 1024 * 1024
     sandbox = Sandbox(
@@ -75,7 +69,7 @@ def create_app(
         ),
         webhooks=Webhooks(
             state,
-            {one.kind: one.plural for one in accounting.RESOURCES.values()},
+            {one.kind: one.plural for one in api.RESOURCES.values()},
             time_factor=time_factor,
         ),
         time_factor=time_factor,

@@ -8,9 +8,9 @@ from flask import current_app
 
 from xtiger.sandbox.faults import Dial, Faults
 from xtiger.sandbox.forms import Desk
+from xtiger.sandbox.kept.state import Organisation, State
 from xtiger.sandbox.limits import Limits
 from xtiger.sandbox.records import Recorder, Shelf
-from xtiger.sandbox.state import Organisation, State
 from xtiger.sandbox.webhooks import Webhooks
 
 

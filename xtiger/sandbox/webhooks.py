@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from xtiger.sandbox.state import State, Touched
+from xtiger.sandbox.kept.state import State, Touched
 from xtiger.sandbox.wire import Json, dumps, loads
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -18,6 +19,20 @@ ZERO_ID = "00000000-0000-0000-0000-000000000000"
 
 _NET_DATE = re.compile(r"^/Date\((-?\d+)(?:[+-]\d{4})?\)/$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer before it leaves; `elements` is what the log says about a write."""
+
+    status: int
+    body: bytes = b""
+    type: str = JSON
+    elements: list[Json] = field(default_factory=list)
 
 
 class Malformed(Exception):

@@ -125,6 +125,15 @@ def guard(
         _check_method(by_machines)
         return None
 
+    def exempt(_endpoint: str | None, _values: object) -> None:
+        csrf = current_app.extensions.get("csrf")
+        if csrf is not None:
+            for name in by_machines:
+                csrf.exempt(current_app.view_functions[name])
+
+    # A host's own CSRFProtect hooks every view, and may be put on the host after us: this is
+    # called before whatever it hooks.
+    blueprint.url_value_preprocessor(exempt)
     blueprint.before_request(check)
 
 

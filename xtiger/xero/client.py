@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -43,7 +43,7 @@ class _Request:
     method: str
     url: str
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | None = field(repr=False)
     writing: bool
 
 

@@ -27,6 +27,8 @@ _READ_WAITS = 20.0
 _READ_MINUTES = 2
 #: Seconds to wait where Xero names none, by X-Rate-Limit-Problem.
 _WAITS = {"minute": MINUTE, "appminute": MINUTE, "concurrent": 1.0, "day": 3600.0}
+#: No wait for a new day is longer, in seconds.
+_DAY = 86_400.0
 _SENTENCES = {
     "minute": "Xero takes no more than 60 calls a minute for this organisation;"
     " XTiger goes on as soon as it may.",
@@ -72,7 +74,10 @@ def limited(headers: Mapping[str, str], now: datetime, time_factor: float) -> Tr
     """What a 429 means, by X-Rate-Limit-Problem; it never counts as a try."""
     problem = _problem(headers)
     wait = retry_after(headers, now)
-    return _refused(problem, _WAITS[problem] * time_factor if wait is None else wait)
+    if wait is None:
+        return _refused(problem, _WAITS[problem] * time_factor)
+    # A longer one would hold the organisation, and no person could lift it.
+    return _refused(problem, min(wait, _DAY if problem == "day" else MINUTE * time_factor))
 
 
 def _refused(problem: str, seconds: float) -> TransientError:
@@ -124,8 +129,7 @@ class _Windows:
         window = self._current(now)
         if window is None or window.left > window.lost:
             return 0.0
-        # No longer than a window lasts, even if the clock was put back meanwhile.
-        return min((self._ends(window) - now).total_seconds(), self._length + self._margin)
+        return (self._ends(window) - now).total_seconds()
 
     def full(self, now: datetime) -> bool:
         """Whether the calls under way may take all that is left."""
@@ -161,9 +165,9 @@ class _Windows:
         self._window = _Window(began, 0)
 
     def learn(self, given: Minute, now: datetime) -> None:
-        """What another worker knew (step 6)."""
+        """What another worker knew (step 6); what lies ahead by a minute comes of a wrong clock."""
         other = _Window(min(given.began, now), given.left)
-        if now >= self._ends(other):
+        if now >= self._ends(other) or (given.began - now).total_seconds() > self._length:
             return
         own = self._current(now)
         if own is None:
@@ -186,6 +190,9 @@ class _Windows:
     def _current(self, now: datetime) -> _Window | None:
         if self._window is not None and now >= self._ends(self._window):
             self._window = None
+        if self._window is not None:
+            # None began later than now: the clock was put back meanwhile.
+            self._window.began = min(self._window.began, now)
         return self._window
 
 
@@ -304,7 +311,7 @@ class Pacer:
 
     def _end_day(self, tenant_id: str, now: datetime, wait: float | None) -> None:
         """Without Retry-After nobody knows when the day ends: one call an hour finds out."""
-        seconds = _WAITS["day"] * self._factor if wait is None else wait
+        seconds = _WAITS["day"] * self._factor if wait is None else min(wait, _DAY)
         self._day_until[tenant_id] = now + timedelta(seconds=seconds)
 
 

@@ -1,0 +1,1 @@
+"""Xero's Accounting API: every endpoint, its rules and its arithmetic."""

@@ -1,0 +1,1 @@
+"""OAuth2 as Xero has it: who calls, consent, tokens, connections."""

@@ -1,0 +1,1 @@
+"""What the local Xero remembers, and what its books begin with."""

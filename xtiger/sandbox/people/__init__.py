@@ -1,0 +1,1 @@
+"""Pages for people: the books, the calls, and what may go wrong."""
