@@ -9,7 +9,7 @@ from uuid import uuid4
 from xtiger.sandbox.accounting import ledger, lines, queries, validation
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books
-from xtiger.sandbox.accounting.documents import FIELDS, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, Documents, View
 from xtiger.sandbox.accounting.prepayments import Overpayments, Prepayments, by_reference
 from xtiger.sandbox.accounting.queries import Query
 from xtiger.sandbox.kept.state import Stored, fold
@@ -145,39 +145,39 @@ class BankTransactions(Documents):
             line |= {"AccountCode": control["Code"], "AccountID": control["AccountID"]}
         return messages
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
-        shown: Json = {"BankTransactionID": document}
-        account = books.account_of(body["BankAccountID"]) if body.get("BankAccountID") else None
+    def shown(self, view: View) -> Json:
+        shown: Json = {"BankTransactionID": view.id}
+        account = (
+            view.books.account_of(view.body["BankAccountID"])
+            if view.body.get("BankAccountID")
+            else None
+        )
         if account is not None:
             fields = ("AccountID", "Code", "Name")
             shown["BankAccount"] = {one: account[one] for one in fields if account.get(one)}
-        shown["Type"] = body.get("Type", "")
-        if body.get("Reference"):
-            shown["Reference"] = body["Reference"]
-        if body.get("Url"):
-            shown["Url"] = body["Url"]
-        shown |= {"IsReconciled": body["IsReconciled"], "CurrencyRate": body["CurrencyRate"]}
+        shown["Type"] = view.body.get("Type", "")
+        if view.body.get("Reference"):
+            shown["Reference"] = view.body["Reference"]
+        if view.body.get("Url"):
+            shown["Url"] = view.body["Url"]
+        shown |= {
+            "IsReconciled": view.body["IsReconciled"],
+            "CurrencyRate": view.body["CurrencyRate"],
+        }
         for field in ("PrepaymentID", "OverpaymentID"):
-            if body.get(field):
-                shown[field] = body[field]
-        shown |= {"HasAttachments": books.has_files(self.kind, document), "Contact": contact}
-        shown |= self.days_shown(body)
-        shown |= {"Status": body["Status"], "LineAmountTypes": body["LineAmountTypes"]}
-        shown["LineItems"] = self.lines_shown(books, body, messages, detail=detail)
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
-        return shown | {"CurrencyCode": body["CurrencyCode"]}
+            if view.body.get(field):
+                shown[field] = view.body[field]
+        shown |= {
+            "HasAttachments": view.books.has_files(self.kind, view.id),
+            "Contact": view.contact,
+        }
+        shown |= self.days_shown(view.body)
+        shown |= {"Status": view.body["Status"], "LineAmountTypes": view.body["LineAmountTypes"]}
+        shown["LineItems"] = self.lines_shown(view)
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
+        return shown | {"CurrencyCode": view.body["CurrencyCode"]}
 
 
 def _plain(line: Json) -> Json:

@@ -8,7 +8,7 @@ from xtiger.sandbox.accounting import ledger, lines, validation
 from xtiger.sandbox.accounting.allocations import AllocationsOf
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books, Part
-from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents, View
 from xtiger.sandbox.kept.state import Stored
 from xtiger.sandbox.wire import Json, flag, iso_instant, net_day, net_instant
 
@@ -80,45 +80,35 @@ class CreditNotes(Documents):
     def kept(self, books: Books, identifier: str, body: Json, before: Json | None) -> None:
         ledger.work_out(books, self.kind, identifier, body)
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            "CreditNoteID": document,
-            "CreditNoteNumber": body.get("CreditNoteNumber", ""),
-            "Payments": ledger.payments_shown(books, document, body),
-            "ID": document,
-            "SentToContact": bool(body.get("SentToContact")),
+            "CreditNoteID": view.id,
+            "CreditNoteNumber": view.body.get("CreditNoteNumber", ""),
+            "Payments": ledger.payments_shown(view.books, view.id, view.body),
+            "ID": view.id,
+            "SentToContact": bool(view.body.get("SentToContact")),
             "HasErrors": False,
-            "CurrencyRate": body["CurrencyRate"],
-            "Type": body.get("Type", ""),
-            "Reference": body.get("Reference", ""),
+            "CurrencyRate": view.body["CurrencyRate"],
+            "Type": view.body.get("Type", ""),
+            "Reference": view.body.get("Reference", ""),
             # a refused new one has no figures yet
-            "RemainingCredit": body.get("RemainingCredit", body["Total"]),
-            "AppliedAmount": body.get("AppliedAmount", ZERO),
-            "Allocations": ledger.allocations_shown(books, document, body),
-            "HasAttachments": books.has_files(self.kind, document),
+            "RemainingCredit": view.body.get("RemainingCredit", view.body["Total"]),
+            "AppliedAmount": view.body.get("AppliedAmount", ZERO),
+            "Allocations": ledger.allocations_shown(view.books, view.id, view.body),
+            "HasAttachments": view.books.has_files(self.kind, view.id),
             "InvoiceAddresses": [],
-            "Contact": contact,
+            "Contact": view.contact,
         }
-        shown |= self.days_shown(body)
-        if body.get("BrandingThemeID"):
-            shown["BrandingThemeID"] = body["BrandingThemeID"]
-        shown |= {"Status": body["Status"], "LineAmountTypes": body["LineAmountTypes"]}
-        shown["LineItems"] = self.lines_shown(books, body, messages, detail=detail)
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
-            shown["UpdatedDateUTCString"] = iso_instant(updated)
-        shown["CurrencyCode"] = body["CurrencyCode"]
-        if body.get("FullyPaidOnDate"):
-            shown["FullyPaidOnDate"] = net_day(body["FullyPaidOnDate"])
+        shown |= self.days_shown(view.body)
+        if view.body.get("BrandingThemeID"):
+            shown["BrandingThemeID"] = view.body["BrandingThemeID"]
+        shown |= {"Status": view.body["Status"], "LineAmountTypes": view.body["LineAmountTypes"]}
+        shown["LineItems"] = self.lines_shown(view)
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
+            shown["UpdatedDateUTCString"] = iso_instant(view.updated)
+        shown["CurrencyCode"] = view.body["CurrencyCode"]
+        if view.body.get("FullyPaidOnDate"):
+            shown["FullyPaidOnDate"] = net_day(view.body["FullyPaidOnDate"])
         return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from uuid import uuid4
@@ -35,6 +36,23 @@ FIELDS = {
     "Contact.Name": _contact.format("name"),
     "Contact.ContactNumber": _contact.format("number"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One document on its way out; without `detail` as a member of an unpaged list.
+
+    `contact` is as the document shows it, `updated` None for one that was refused; then
+    `messages` are those of each line.
+    """
+
+    books: Books
+    id: str
+    body: Json
+    contact: Json
+    updated: int | None
+    detail: bool = True
+    messages: list[list[str]] | None = None
 
 
 class Documents(Endpoint):
@@ -118,17 +136,7 @@ class Documents(Endpoint):
     def kept(self, books: Books, identifier: str, body: Json, before: Json | None) -> None:
         """Called before the document is stored; what follows from it is done here."""
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         """As it goes out, in Xero's order of fields."""
         raise NotImplementedError
 
@@ -144,18 +152,20 @@ class Documents(Endpoint):
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
         books = self._exact(books)
         contact = CONTACTS.brief(books, stored.body["ContactID"], detail=False)
-        return self.shown(books, stored.id, stored.body, contact, stored.updated, detail=detail)
+        return self.shown(
+            View(books, stored.id, stored.body, contact, stored.updated, detail=detail)
+        )
 
     def show_alone(self, books: Books, stored: Stored) -> Json:
         """A single GET shows the contact in full."""
         books = self._exact(books)
         contact = CONTACTS.brief(books, stored.body["ContactID"], detail=True)
-        return self.shown(books, stored.id, stored.body, contact, stored.updated, detail=True)
+        return self.shown(View(books, stored.id, stored.body, contact, stored.updated))
 
-    def lines_shown(
-        self, books: Books, body: Json, messages: list[list[str]] | None, *, detail: bool
-    ) -> list[Json]:
-        return lines.shown(body["LineItems"], messages, four=books.four) if detail else []
+    def lines_shown(self, view: View) -> list[Json]:
+        if not view.detail:
+            return []
+        return lines.shown(view.body["LineItems"], view.messages, four=view.books.four)
 
     def days_shown(self, body: Json, *, strings: tuple[str, ...] = ("Date", "DueDate")) -> Json:
         """The document's days in both of their forms; `strings` have a readable twin."""
@@ -209,8 +219,8 @@ class Documents(Endpoint):
             known = str(body.get("ContactID") or "")
             whom = CONTACTS.brief(books, known, detail=True) if known else {}
             whom = whom or {k: v for k, v in (contact or {}).items() if isinstance(v, str)}
-            shown = self.shown(books, document, body, whom, None, detail=True, messages=messages)
-            return Outcome(document, shown, errors, False, trace)
+            view = View(books, document, body, whom, None, messages=messages)
+            return Outcome(document, self.shown(view), errors, False, trace)
         return self._stored(books, body, stored, contact, trace)
 
     def numbered(self, books: Books, own: str) -> Stored | None:
@@ -243,7 +253,7 @@ class Documents(Endpoint):
         self.kept(books, document, body, stored.body if stored else None)
         updated = self.save(books, document, body)
         whom = CONTACTS.brief(books, body["ContactID"], detail=True)
-        shown = self.shown(books, document, body, whom, updated, detail=True)
+        shown = self.shown(View(books, document, body, whom, updated))
         trace = trace | {"number": body.get(self.number, ""), "contact_id": body["ContactID"]}
         return Outcome(document, shown, [], stored is None, trace)
 

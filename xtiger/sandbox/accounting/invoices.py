@@ -6,7 +6,7 @@ from xtiger.sandbox.accounting import arithmetic, ledger, lines, validation
 from xtiger.sandbox.accounting.annexes import Attachments
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books
-from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents, mark_contact
+from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents, View, mark_contact
 from xtiger.sandbox.accounting.queries import Query
 from xtiger.sandbox.kept.state import Stored, fold
 from xtiger.sandbox.wire import Json, flag, iso_instant, net_day, net_instant, number, text
@@ -122,56 +122,46 @@ class Invoices(Documents):
                 one |= {"Payments": [], "CreditNotes": [], "Prepayments": [], "Overpayments": []}
         return shown
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            "Type": body.get("Type", ""),
-            "InvoiceID": document,
-            "InvoiceNumber": body.get("InvoiceNumber", ""),
-            "Reference": body.get("Reference", ""),
+            "Type": view.body.get("Type", ""),
+            "InvoiceID": view.id,
+            "InvoiceNumber": view.body.get("InvoiceNumber", ""),
+            "Reference": view.body.get("Reference", ""),
         }
-        if body.get("Url"):
-            shown["Url"] = body["Url"]
-        shown["Payments"] = ledger.payments_shown(books, document, body)
-        shown |= ledger.credits_shown(books, document, body)
+        if view.body.get("Url"):
+            shown["Url"] = view.body["Url"]
+        shown["Payments"] = ledger.payments_shown(view.books, view.id, view.body)
+        shown |= ledger.credits_shown(view.books, view.id, view.body)
         shown |= {
             # a refused new one has no figures yet
-            "AmountDue": body.get("AmountDue", body["Total"]),
-            "AmountPaid": body.get("AmountPaid", ZERO),
-            "AmountCredited": body.get("AmountCredited", ZERO),
-            "SentToContact": bool(body.get("SentToContact")),
-            "CurrencyRate": body["CurrencyRate"],
-            "IsDiscounted": any(line["Discount"] for line in body["LineItems"]),
-            "HasAttachments": books.has_files(self.kind, document),
+            "AmountDue": view.body.get("AmountDue", view.body["Total"]),
+            "AmountPaid": view.body.get("AmountPaid", ZERO),
+            "AmountCredited": view.body.get("AmountCredited", ZERO),
+            "SentToContact": bool(view.body.get("SentToContact")),
+            "CurrencyRate": view.body["CurrencyRate"],
+            "IsDiscounted": any(line["Discount"] for line in view.body["LineItems"]),
+            "HasAttachments": view.books.has_files(self.kind, view.id),
             "HasErrors": False,
-            "Attachments": _FILES.shown(books, document) if detail else [],
+            "Attachments": _FILES.shown(view.books, view.id) if view.detail else [],
             "InvoiceAddresses": [],
-            "Contact": contact,
+            "Contact": view.contact,
         }
-        shown |= self.days_shown(body)
-        if body.get("BrandingThemeID"):
-            shown["BrandingThemeID"] = body["BrandingThemeID"]
-        shown |= {"Status": body["Status"], "LineAmountTypes": body["LineAmountTypes"]}
-        shown["LineItems"] = self.lines_shown(books, body, messages, detail=detail)
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        off = sum((line["Discount"] for line in body["LineItems"]), ZERO)
+        shown |= self.days_shown(view.body)
+        if view.body.get("BrandingThemeID"):
+            shown["BrandingThemeID"] = view.body["BrandingThemeID"]
+        shown |= {"Status": view.body["Status"], "LineAmountTypes": view.body["LineAmountTypes"]}
+        shown["LineItems"] = self.lines_shown(view)
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        off = sum((line["Discount"] for line in view.body["LineItems"]), ZERO)
         if off:
             shown["TotalDiscount"] = off
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
-            shown["UpdatedDateUTCString"] = iso_instant(updated)
-        shown["CurrencyCode"] = body["CurrencyCode"]
-        if body.get("FullyPaidOnDate"):
-            shown["FullyPaidOnDate"] = net_day(body["FullyPaidOnDate"])
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
+            shown["UpdatedDateUTCString"] = iso_instant(view.updated)
+        shown["CurrencyCode"] = view.body["CurrencyCode"]
+        if view.body.get("FullyPaidOnDate"):
+            shown["FullyPaidOnDate"] = net_day(view.body["FullyPaidOnDate"])
         return shown
 
 

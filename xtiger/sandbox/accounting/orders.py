@@ -8,7 +8,7 @@ from xtiger.sandbox.accounting import lines, queries, validation
 from xtiger.sandbox.accounting.annexes import Attachments
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books, Outcome
-from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents, View
 from xtiger.sandbox.accounting.queries import Query
 from xtiger.sandbox.kept.state import Stored
 from xtiger.sandbox.wire import Json, flag, net_instant, number
@@ -118,41 +118,31 @@ class PurchaseOrders(Documents):
         """Lists show the contact in full too (Xero OpenAPI, example of GET /PurchaseOrders)."""
         return self.show_alone(books, stored)
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            "PurchaseOrderID": document,
-            "PurchaseOrderNumber": body.get("PurchaseOrderNumber", ""),
+            "PurchaseOrderID": view.id,
+            "PurchaseOrderNumber": view.body.get("PurchaseOrderNumber", ""),
         }
-        shown |= self.days_shown(body, strings=self.days)
-        shown |= {field: body[field] for field in _TOLD if body.get(field)}
-        off = sum((line["Discount"] for line in body["LineItems"]), ZERO)
+        shown |= self.days_shown(view.body, strings=self.days)
+        shown |= {field: view.body[field] for field in _TOLD if view.body.get(field)}
+        off = sum((line["Discount"] for line in view.body["LineItems"]), ZERO)
         shown |= {
             "HasErrors": False,
             "IsDiscounted": bool(off),
             "TotalDiscount": off,
-            "SentToContact": bool(body.get("SentToContact")),
-            "Reference": body.get("Reference", ""),
+            "SentToContact": bool(view.body.get("SentToContact")),
+            "Reference": view.body.get("Reference", ""),
             "Type": "PURCHASEORDER",
-            "CurrencyRate": body["CurrencyRate"],
-            "CurrencyCode": body["CurrencyCode"],
-            "Contact": contact,
+            "CurrencyRate": view.body["CurrencyRate"],
+            "CurrencyCode": view.body["CurrencyCode"],
+            "Contact": view.contact,
         }
-        if body.get("BrandingThemeID"):
-            shown["BrandingThemeID"] = body["BrandingThemeID"]
-        shown |= {"Status": body["Status"], "LineAmountTypes": body["LineAmountTypes"]}
-        shown["LineItems"] = self.lines_shown(books, body, messages, detail=True)
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
-        files = _FILES.shown(books, document)
+        if view.body.get("BrandingThemeID"):
+            shown["BrandingThemeID"] = view.body["BrandingThemeID"]
+        shown |= {"Status": view.body["Status"], "LineAmountTypes": view.body["LineAmountTypes"]}
+        shown["LineItems"] = self.lines_shown(view)
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
+        files = _FILES.shown(view.books, view.id)
         return shown | {"HasAttachments": bool(files), "Attachments": files}

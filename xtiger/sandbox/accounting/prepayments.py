@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from xtiger.sandbox.accounting import ledger
 from xtiger.sandbox.accounting.allocations import AllocationsOf
 from xtiger.sandbox.accounting.books import READ, Books, Part
-from xtiger.sandbox.accounting.documents import FIELDS, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, Documents, View
 from xtiger.sandbox.accounting.queries import Query
 from xtiger.sandbox.kept.state import fold
 from xtiger.sandbox.wire import Json, iso_instant, net_instant
@@ -54,42 +54,32 @@ class _Credits(Documents):
     def narrow(self, books: Books, query: Query, asked: Mapping[str, str]) -> None:
         by_reference(query, asked)
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            self.id_field: document,
-            "ID": document,
-            "Type": body["Type"],
-            "Reference": body.get("Reference", ""),
+            self.id_field: view.id,
+            "ID": view.id,
+            "Type": view.body["Type"],
+            "Reference": view.body.get("Reference", ""),
         }
-        if self.number and body.get(self.number):
-            shown[self.number] = body[self.number]
+        if self.number and view.body.get(self.number):
+            shown[self.number] = view.body[self.number]
         shown |= {
-            "CurrencyRate": body["CurrencyRate"],
-            "RemainingCredit": body["RemainingCredit"],
-            "AppliedAmount": body["AppliedAmount"],
-            "Allocations": ledger.allocations_shown(books, document, body),
-            "Payments": ledger.payments_shown(books, document, body),
-            "HasAttachments": books.has_files(self.kind, document),
-            "Contact": contact,
+            "CurrencyRate": view.body["CurrencyRate"],
+            "RemainingCredit": view.body["RemainingCredit"],
+            "AppliedAmount": view.body["AppliedAmount"],
+            "Allocations": ledger.allocations_shown(view.books, view.id, view.body),
+            "Payments": ledger.payments_shown(view.books, view.id, view.body),
+            "HasAttachments": view.books.has_files(self.kind, view.id),
+            "Contact": view.contact,
         }
-        shown |= self.days_shown(body)
-        shown |= {"Status": body["Status"], "LineAmountTypes": body["LineAmountTypes"]}
-        shown["LineItems"] = self.lines_shown(books, body, messages, detail=detail)
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
-            shown["UpdatedDateUTCString"] = iso_instant(updated)
-        return shown | {"CurrencyCode": body["CurrencyCode"]}
+        shown |= self.days_shown(view.body)
+        shown |= {"Status": view.body["Status"], "LineAmountTypes": view.body["LineAmountTypes"]}
+        shown["LineItems"] = self.lines_shown(view)
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
+            shown["UpdatedDateUTCString"] = iso_instant(view.updated)
+        return shown | {"CurrencyCode": view.body["CurrencyCode"]}
 
 
 class Prepayments(_Credits):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from xtiger.sandbox.accounting import lines, queries, validation
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books
-from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, ZERO, Documents, View
 from xtiger.sandbox.accounting.queries import Query
 from xtiger.sandbox.kept.state import Stored, fold
 from xtiger.sandbox.wire import (
@@ -109,43 +109,33 @@ class Quotes(Documents):
     def show(self, books: Books, stored: Stored, *, detail: bool) -> Json:
         return self.show_alone(books, stored)
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            "QuoteID": document,
-            "QuoteNumber": body.get("QuoteNumber", ""),
-            "Reference": body.get("Reference", ""),
-            "Terms": body.get("Terms", ""),
-            "Contact": {field: contact[field] for field in _CONTACT if field in contact},
-            "LineItems": self.lines_shown(books, body, messages, detail=True),
+            "QuoteID": view.id,
+            "QuoteNumber": view.body.get("QuoteNumber", ""),
+            "Reference": view.body.get("Reference", ""),
+            "Terms": view.body.get("Terms", ""),
+            "Contact": {field: view.contact[field] for field in _CONTACT if field in view.contact},
+            "LineItems": self.lines_shown(view),
         }
         for field in self.days:
-            if body.get(field):
-                shown[field] = net_day(body[field], offset=False)
-                shown[f"{field}String"] = f"{body[field]}T00:00:00"
+            if view.body.get(field):
+                shown[field] = net_day(view.body[field], offset=False)
+                shown[f"{field}String"] = f"{view.body[field]}T00:00:00"
         shown |= {
-            field: body[field]
+            field: view.body[field]
             for field in ("Status", "CurrencyRate", "CurrencyCode", "SubTotal", "TotalTax", "Total")
         }
-        off = sum((line["Discount"] for line in body["LineItems"]), ZERO)
+        off = sum((line["Discount"] for line in view.body["LineItems"]), ZERO)
         if off:
             shown["TotalDiscount"] = off
         shown |= {
-            field: body[field]
+            field: view.body[field]
             for field in ("Title", "Summary", "BrandingThemeID")
-            if body.get(field)
+            if view.body.get(field)
         }
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated, offset=False)
-        shown["LineAmountTypes"] = str(body["LineAmountTypes"]).upper()
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated, offset=False)
+        shown["LineAmountTypes"] = str(view.body["LineAmountTypes"]).upper()
         # measured: there in every answer, not only beside errors
-        return shown | {"StatusAttributeString": "OK" if updated is not None else "ERROR"}
+        return shown | {"StatusAttributeString": "OK" if view.updated is not None else "ERROR"}

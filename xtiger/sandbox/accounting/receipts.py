@@ -6,7 +6,7 @@ from xtiger.sandbox.accounting import lines, validation
 from xtiger.sandbox.accounting.annexes import Attachments
 from xtiger.sandbox.accounting.arithmetic import AmountTypes
 from xtiger.sandbox.accounting.books import Books
-from xtiger.sandbox.accounting.documents import FIELDS, Documents
+from xtiger.sandbox.accounting.documents import FIELDS, Documents, View
 from xtiger.sandbox.kept.state import State, Stored
 from xtiger.sandbox.wire import Json, day, identifier, net_day, net_instant
 
@@ -82,36 +82,26 @@ class Receipts(Documents):
             counter = f"receipt number {body['UserID']}"
             body["ReceiptNumber"] = str(books.state.count_up(books.tenant, counter))
 
-    def shown(
-        self,
-        books: Books,
-        document: str,
-        body: Json,
-        contact: Json,
-        updated: int | None,
-        *,
-        detail: bool,
-        messages: list[list[str]] | None = None,
-    ) -> Json:
+    def shown(self, view: View) -> Json:
         shown: Json = {
-            "ReceiptID": document,
-            "ReceiptNumber": body.get("ReceiptNumber", ""),
-            "Status": body["Status"],
-            "User": _user(books, str(body.get("UserID") or "")),
-            "Contact": contact,
-            "Date": net_day(body["Date"]),
+            "ReceiptID": view.id,
+            "ReceiptNumber": view.body.get("ReceiptNumber", ""),
+            "Status": view.body["Status"],
+            "User": _user(view.books, str(view.body.get("UserID") or "")),
+            "Contact": view.contact,
+            "Date": net_day(view.body["Date"]),
         }
-        if updated is not None:
-            shown["UpdatedDateUTC"] = net_instant(updated)
+        if view.updated is not None:
+            shown["UpdatedDateUTC"] = net_instant(view.updated)
         shown |= {
-            "Reference": body.get("Reference", ""),
-            "LineAmountTypes": body["LineAmountTypes"],
-            "LineItems": self.lines_shown(books, body, messages, detail=detail),
+            "Reference": view.body.get("Reference", ""),
+            "LineAmountTypes": view.body["LineAmountTypes"],
+            "LineItems": self.lines_shown(view),
         }
-        shown |= {field: body[field] for field in ("SubTotal", "TotalTax", "Total")}
-        files = _FILES.shown(books, document)
-        shown |= {"ID": document, "HasAttachments": bool(files)}
-        if files and detail:
+        shown |= {field: view.body[field] for field in ("SubTotal", "TotalTax", "Total")}
+        files = _FILES.shown(view.books, view.id)
+        shown |= {"ID": view.id, "HasAttachments": bool(files)}
+        if files and view.detail:
             shown["Attachments"] = files
         return shown
 
