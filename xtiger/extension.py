@@ -71,6 +71,7 @@ class XTiger:
                 api_url=settings.xero_api_url,
                 clock=clock,
                 time_factor=settings.time_factor,
+                secret_in_body=settings.xero_secret_in == "body",  # noqa: S105 - a place, no secret
             ),
             mail=_mail(app, settings),
             worker=f"{socket.gethostname()}:{os.getpid()}",

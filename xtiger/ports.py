@@ -95,12 +95,17 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What calls to one organisation took: their number and bytes, bodies and headers."""
+    """What calls to one organisation took: their number and bytes, bodies and headers.
+
+    `day_left` and `minute` are what the last of them told of Xero's limits.
+    """
 
     tenant_id: str
     calls: int
     bytes_out: int
     bytes_in: int
+    day_left: int | None = None
+    minute: Minute | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,8 @@ class Settings:
     xero_app_kind: str = _setting(_one_of("web", "custom"), "")
     #: broad is for Xero apps made before March 2026, which may not know the granular scopes.
     xero_scopes: str = _setting(_one_of("granular", "broad"), "granular")
+    #: Where the app's secret stands in calls for tokens; Xero takes both.
+    xero_secret_in: str = _setting(_one_of("header", "body"), "header")
     #: What Xero signs its webhooks with.
     xero_webhook_key: str = _setting(_text, "", secret=True)
     #: How often the schedule drains the queue.

@@ -18,7 +18,7 @@ from tests.engine.scenes import (
 )
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.engine import connect, tokens
-from xtiger.ports import Access, Answer, Call, Minute
+from xtiger.ports import Access, Answer, Call, Minute, Usage
 from xtiger.store import usage
 from xtiger.store.models import UsageDay
 
@@ -32,6 +32,9 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    def usage(self) -> list[Usage]:
+        return [replace(one, day_left=None, minute=None) for one in self._inner.usage()]
 
     def save_many(self, access: Access, call: Call) -> Answer:
         self.known.append(access.minute)
@@ -67,6 +70,13 @@ def test_the_local_xeros_own_headers_are_learned(engine: Engine) -> None:
     assert row.day_limit == 5000, "more were left than 1,000"
     assert row.minute_left is not None
     assert 0 <= row.minute_left < 60
+
+
+def test_what_reads_tell_is_learned_too(engine: Engine) -> None:
+    engine.connect(KAURI)
+    row = organisation(engine)
+    assert row.day_left is not None
+    assert row.day_left == 5000 - len(engine.requests(tenant=row.tenant_id))
 
 
 def test_an_answer_that_says_nothing_of_limits_leaves_them(engine: Engine) -> None:

@@ -115,7 +115,7 @@ def test_calls_left_and_data_used_today_are_shown(browser: Browser) -> None:
         row = session.scalars(select(Organisation)).one()
         row.day_left, row.day_left_at = 786, NOW
         taken = Usage(row.tenant_id, 214, 1_200_000, 3_400_000)
-        usage.add(session, [taken], day=NOW.date())
+        usage.add(session, [taken], now=NOW)
     page = browser.get("/api-details").text
     assert "786 of 1,000" in page
     assert "today 214 calls, 1.2 MB out, 3.4 MB in" in page

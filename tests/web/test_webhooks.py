@@ -282,6 +282,6 @@ def test_the_page_says_when_the_last_one_came_and_what_was_missed(keyed: Browser
     keyed.people.be("administrator")
     page = keyed.get("/api-details").text
     assert "last 03:00" in page
-    assert "Webhooks were missed: polling from 02:58." in page
+    assert "Xero&#39;s webhooks since 02:58 didn&#39;t all arrive." in page
     with keyed.services.database.read() as session:
         assert session.scalars(select(Organisation.webhook_at)).one() == NOW

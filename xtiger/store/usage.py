@@ -17,6 +17,7 @@ from xtiger.store.schema import Database
 DAY_LIMITS = (1000, 5000)
 #: Xero's day begins at another moment for each organisation; after this one it surely began.
 _DAY = timedelta(days=1)
+_RECENT = timedelta(minutes=1)
 
 
 def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now: datetime) -> None:
@@ -52,26 +53,34 @@ def flush(database: Database, taken: Sequence[Usage], *, now: datetime) -> None:
     if not taken:
         return
     with database.write() as session:
-        add(session, taken, day=now.date())
+        add(session, taken, now=now)
 
 
-def add(session: Session, taken: Sequence[Usage], *, day: date) -> None:
-    """Adds up in the database itself: any number of workers may do so at once."""
-    known = dict(
-        session.execute(
-            select(Organisation.tenant_id, Organisation.id).where(
-                Organisation.tenant_id.in_([each.tenant_id for each in taken])
-            )
-        ).all()
+def add(session: Session, taken: Sequence[Usage], *, now: datetime) -> None:
+    """Adds up in the database itself: any number of workers may do so at once.
+
+    What the calls told of Xero's limits is kept beside it, so that reads are learned from too.
+    """
+    tenants = [each.tenant_id for each in taken]
+    rows = session.scalars(
+        select(Organisation)
+        .where(Organisation.tenant_id.in_(tenants))
+        .order_by(Organisation.id)
+        .with_for_update()
     )
+    known = {row.tenant_id: row for row in rows}
     make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     # Always in the same order: two workers then never wait for each other in a circle.
     for each in sorted(taken, key=lambda one: one.tenant_id):
-        if each.tenant_id not in known:
+        row = known.get(each.tenant_id)
+        if row is None:
             continue
+        # a write that settled meanwhile knew it better
+        if row.day_left_at is None or now - row.day_left_at > _RECENT:
+            learn(row, day_left=each.day_left, minute=each.minute, now=now)
         statement = make(UsageDay).values(
-            organisation_id=known[each.tenant_id],
-            day=day,
+            organisation_id=row.id,
+            day=now.date(),
             calls=each.calls,
             bytes_out=each.bytes_out,
             bytes_in=each.bytes_in,

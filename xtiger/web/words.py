@@ -164,7 +164,7 @@ WORDS: Mapping[str, str] = {
     "api.usage.none": "no call today",
     "api.webhook.last": "last {time}",
     "api.webhook.none": "none yet",
-    "api.webhook.gap": "Webhooks were missed: polling from {time}.",
+    "api.webhook.gap": "Xero's webhooks since {time} didn't all arrive.",
     "api.webhook.help": "Create a webhook in your Xero app with this URL, then paste its key here.",
     "api.webhook.saved": "The webhook key is saved. Press Send intent to receive in Xero.",
     "api.webhook.key.set": "set",

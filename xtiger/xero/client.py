@@ -354,6 +354,8 @@ class XeroClient(Consents):
             finally:
                 self._tally.add(access.tenant_id, turn.sent, budget.bytes_out, budget.bytes_in)
             minute = self._pacer.note(turn, reply.status, reply.headers)
+        day_left = remaining(reply.headers, "X-DayLimit-Remaining")
+        self._tally.learn(access.tenant_id, day_left, minute)
         return reply, minute
 
     def _answer(self, request: _Request, budget: Budget, turn: Turn) -> Reply:

@@ -334,6 +334,14 @@ class Tally:
                 bytes_in=used.bytes_in + bytes_in,
             )
 
+    def learn(self, tenant_id: str, day_left: int | None, minute: Minute | None) -> None:
+        """What the last answer told of the limits."""
+        with self._lock:
+            used = self._used.get(tenant_id)
+            if used is not None:
+                left = used.day_left if day_left is None else day_left
+                self._used[tenant_id] = replace(used, day_left=left, minute=minute or used.minute)
+
     def take(self) -> tuple[Usage, ...]:
         """All of it; counting begins anew."""
         with self._lock:
