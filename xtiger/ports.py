@@ -120,6 +120,8 @@ class Element:
     xero_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    #: It was there before this call: found by its key, perhaps with older content.
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,15 @@ def test_a_header_that_cannot_be_read_is_told(own: SandboxClient, nonsense: str)
         {"kind": "locked", "until": "yesterday"},
         {"kind": "reset", "method": 7},
         {"kind": "limit", "retry_after": -1},
+        {"kind": "reset", "count": 10**20},
+        {"kind": "reset", "status": 10**20},
+        {"kind": "slow", "seconds": 10**400},
+        {"kind": "slow", "seconds": "1"},
+        {"kind": "limit", "retry_after": 10**20},
+        {"kind": "reset", "after_store": 10**20},
+        {"kind": "reset", "method": "\ud800"},
+        {"kind": "\ud800"},
+        {"kind": "reset", "number": 1},
         {},
         "reset",
     ],
@@ -288,6 +297,23 @@ def test_a_header_that_cannot_be_read_is_told(own: SandboxClient, nonsense: str)
 def test_what_is_no_fault_is_refused(own: SandboxClient, wrong: object) -> None:
     assert own.control("faults", [wrong])["error"].startswith("not a fault: ")
     assert own.control("faults")["coming"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"count": -3}, "count must be a whole number between 1 and 1,000,000."),
+        ({"count": 10**20}, "count must be a whole number between 1 and 1,000,000."),
+        ({"status": 1}, "status must be a whole number between 100 and 599."),
+        ({"retry_after": "2"}, "retry_after must be a whole number between 0 and 1,000,000."),
+        ({"seconds": -1}, "seconds must be a number between 0 and 300."),
+        ({"kind": "earthquake"}, "no fault is called 'earthquake'."),
+        ({"until": "soon"}, "until must be a day such as 2026-06-30."),
+        ({"number": 1}, "no field is called 'number'."),
+    ],
+)
+def test_one_sentence_names_the_field(own: SandboxClient, wrong: dict[str, Any], said: str) -> None:
+    assert own.control("faults", {"kind": "reset"} | wrong) == {"error": f"not a fault: {said}"}
 
 
 def test_faults_match_method_resource_and_organisation(own: SandboxClient) -> None:
@@ -387,6 +413,8 @@ def test_the_same_calls_meet_the_same_faults() -> None:
         {"percent": 5, "kinds": ["earthquake"]},
         {"percent": 5, "kinds": ["removed"]},
         {"percent": 5, "seed": "x"},
+        {"percent": 5, "seed": 10**20},
+        {"percent": 10**400},
         {},
     ],
 )
@@ -416,7 +444,9 @@ def test_limits_can_be_read_and_changed(own: SandboxClient) -> None:
     assert last(own)["status"] == 429
 
 
-@pytest.mark.parametrize("wrong", [{"day": 0}, {"minute": "many"}, {"enforced": "yes"}])
+@pytest.mark.parametrize(
+    "wrong", [{"day": 0}, {"minute": "many"}, {"enforced": "yes"}, {"day": 10**20}]
+)
 def test_what_is_no_limit_is_refused(own: SandboxClient, wrong: dict[str, Any]) -> None:
     assert own.control("limits", wrong)["error"].startswith("not a limit: ")
 

@@ -56,6 +56,18 @@ class Person:
             f"{self.base}{address}", data=form | fields, allow_redirects=False, timeout=10
         )
 
+    def sure(self, path: str, target: str) -> requests.Response:
+        """Presses a button that asks first, and answers its question with yes."""
+        asked = self.fill(path, target)
+        assert asked.status_code == 200
+        assert "Back" in words(asked.text)
+        return requests.post(
+            f"{self.base}{path}/{target}",
+            data={"form_token": token(asked.text), "sure": "yes"},
+            allow_redirects=False,
+            timeout=10,
+        )
+
     def done(self, answer: requests.Response) -> str:
         """Follows the redirect after a form. Returns the words of that page."""
         assert answer.status_code == 303, answer.text
@@ -199,11 +211,61 @@ def test_a_contact_shows_all_its_documents(client: SandboxClient, person: Person
         "/organisations/{tenant}/taxrates/NOPE",
         "/organisations/{tenant}/currencies/NZD",
         "/calls/999",
+        "/calls/99999999999999999999999",
+        "/calls/" + "9" * 5000,
+        "/calls/-1",
+        "/calls/\uff11",
+        "/nothing",
     ],
 )
 def test_what_is_not_there_is_404(client: SandboxClient, path: str) -> None:
+    client.get("Organisation")
     answer = requests.get(client.running.api_url + path.format(tenant=client.tenant), timeout=5)
     assert answer.status_code == 404
+    assert "Faults and limits" in answer.text
+    assert "There is nothing here" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_what_programs_ask_for_has_no_frame(client: SandboxClient) -> None:
+    for path in ("/api.xro/1.0/Contacts", "/_control/nothing", "/_static/nothing.css"):
+        answer = requests.get(client.running.api_url + path, timeout=5)
+        assert answer.status_code == 404
+        assert "Faults and limits" not in answer.text
+
+
+def paid(client: SandboxClient, amount: object) -> str:
+    """The id of a payment of a new invoice."""
+    body = {
+        "Invoice": {"InvoiceID": approved(client)["InvoiceID"]},
+        "Account": {"Code": "090"},
+        "Date": "2026-11-20",
+        "Amount": amount,
+    }
+    return str(client.created("Payments", body)["PaymentID"])
+
+
+def test_what_has_no_number_is_called_by_its_kind(client: SandboxClient, person: Person) -> None:
+    furnish(client)
+    payment = paid(client, 20)
+    text = person.page(at(client, "payments", payment))
+    assert "<h1>Payment of 20.00 " in text
+    assert "<title>Payment of 20.00 " in text
+    assert "Payment of 20.00" in person.see(at(client, "payments"))
+    for tab in re.findall(rf'href="{at(client, "")}([a-z]+)"', person.page(at(client, "payments"))):
+        listed = person.see(at(client, tab))
+        assert "(no number)" not in listed, tab
+        assert "Has account" not in listed, tab
+    assert "Has account" not in words(text)
+    bank = client.get("BankTransactions").json()["BankTransactions"][0]["BankTransactionID"]
+    assert "Bank transaction of " in person.see(at(client, "banktransactions", bank))
+
+
+def test_an_account_is_headed_by_code_and_name(client: SandboxClient, person: Person) -> None:
+    account = kept(client, "Accounts/090")
+    text = person.page(at(client, "accounts", account["AccountID"]))
+    assert f"<h1>090 {account['Name']} " in text
+    assert "<dt>Name</dt>" not in text
 
 
 def test_pages_are_strict(client: SandboxClient) -> None:
@@ -237,7 +299,7 @@ def test_a_contact_is_edited(client: SandboxClient, person: Person) -> None:
     made = client.created("Contacts", {"Name": "Old", "FirstName": "Ana", "Phones": [phone]})
     path = at(client, "contacts", made["ContactID"])
     fields = {"Name": "New", "EmailAddress": "ana@example.com", "Phone": "555"}
-    assert "Done: Save." in person.done(person.fill(path, "edit", **fields))
+    assert "Saved." in person.done(person.fill(path, "edit", **fields))
     found = kept(client, f"Contacts/{made['ContactID']}")
     assert (found["Name"], found["EmailAddress"]) == ("New", "ana@example.com")
     assert found["FirstName"] == "Ana"
@@ -263,8 +325,9 @@ def test_refusals_are_xeros_and_keep_what_was_entered(
 def test_a_contact_is_archived_for_good(client: SandboxClient, person: Person) -> None:
     made = client.created("Contacts", {"Name": "A"})
     path = at(client, "contacts", made["ContactID"])
-    assert "Archived" in person.done(person.fill(path, "archive"))
+    assert "Archived" in person.done(person.sure(path, "archive"))
     assert "<form method" not in person.page(path)
+    assert "This contact stays archived" in person.see(path)
     assert kept(client, f"Contacts/{made['ContactID']}")["ContactStatus"] == "ARCHIVED"
 
 
@@ -282,20 +345,133 @@ def test_a_payment_is_recorded_and_removed(client: SandboxClient, person: Person
     assert (found["Status"], found["AmountDue"]) == ("PAID", 0)
     assert found["FullyPaidOnDate"]
     payment = found["Payments"][0]["PaymentID"]
-    gone = person.fill(at(client, "payments", payment), "status-DELETED")
-    assert "Deleted" in person.done(gone)
+    gone = person.sure(at(client, "payments", payment), "status-DELETED")
+    assert "Payment removed." in person.done(gone)
     assert kept(client, f"Invoices/{made['InvoiceID']}")["Status"] == "AUTHORISED"
 
 
-@pytest.mark.parametrize(("amount", "status"), [("", 400), ("-1", 400), ("many", 400)])
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("", ""),
+        ("-1", ""),
+        ("many", "Amount must be an amount such as 1,000.00."),
+        ("1e2", "Amount must be an amount such as 1,000.00."),
+        ("1_0", "Amount must be an amount such as 1,000.00."),
+        ("10,00", "Amount must be an amount such as 1,000.00."),
+        ("\uff11\uff10", "Amount must be an amount such as 1,000.00."),
+        ("10.005", "Amount can have no more than two decimals."),
+        ("9" * 400, "Amount must be an amount such as 1,000.00."),
+        ("9" * 30, ""),
+    ],
+)
 def test_nonsense_amounts_are_refused(
-    client: SandboxClient, person: Person, amount: str, status: int
+    client: SandboxClient, person: Person, amount: str, said: str
 ) -> None:
     made = approved(client)
     answer = person.fill(at(client, "invoices", made["InvoiceID"]), "pay", Amount=amount)
-    assert answer.status_code == status
-    assert "That was refused:" in answer.text
+    assert answer.status_code == 400
+    assert f"That was refused: {said}" in words(answer.text)
     assert kept(client, f"Invoices/{made['InvoiceID']}")["Payments"] == []
+
+
+def test_amounts_are_taken_as_they_are_printed(client: SandboxClient, person: Person) -> None:
+    line = {"Description": "Coffee", "Quantity": 1, "UnitAmount": 2000, "AccountCode": "200"}
+    made = approved(client, LineItems=[line])
+    path = at(client, "invoices", made["InvoiceID"])
+    assert 'value="2,300.00"' in person.page(path)
+    text = person.done(person.fill(path, "pay", Amount="1,000.00"))
+    assert "Payment recorded." in text
+    assert "Less paid 1,000.00 Due 1,300.00" in text
+
+
+def test_full_width_digits_are_no_amount(client: SandboxClient) -> None:
+    for amount in ("\uff11\uff10", "1_0"):
+        line = {"Description": "x", "UnitAmount": amount, "AccountCode": "200"}
+        answer = client.put("Invoices", client.invoice(LineItems=[line]))
+        assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("step", ["archive", "status-VOIDED", "status-DELETED", "remove"])
+def test_what_ends_something_asks_first(client: SandboxClient, person: Person, step: str) -> None:
+    tab, made = {
+        "archive": ("contacts", lambda: client.created("Contacts", {"Name": "Mine"})["ContactID"]),
+        "status-VOIDED": (
+            "invoices",
+            lambda: approved(client, InvoiceNumber="INV-101")["InvoiceID"],
+        ),
+        "status-DELETED": ("payments", lambda: paid(client, 20)),
+        "remove": ("items", lambda: client.created("Items", {"Code": "B", "Name": "N"})["ItemID"]),
+    }[step]
+    path = at(client, tab, made())
+    before = client.get(f"{tab}/{path.split('/')[-1]}").json()
+    answer = person.fill(path, step)
+    question = {
+        "archive": "Archive Mine?",
+        "status-VOIDED": "Void INV-101?",
+        "status-DELETED": "Remove the payment of 20.00?",
+        "remove": "Delete B N?",
+    }[step]
+    assert f"{question} It can't be undone." in words(answer.text)
+    assert f'href="{path}">Back</a>' in answer.text
+    assert not re.search(r"<script|style=", answer.text)
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    after = client.get(f"{tab}/{path.split('/')[-1]}").json()
+    assert list(before.values())[-1] == list(after.values())[-1]
+
+
+def test_a_form_that_forgot_to_ask_does_nothing(client: SandboxClient, person: Person) -> None:
+    """Also where the page offers the action no more."""
+    made = client.created("Invoices", client.invoice())
+    path = at(client, "invoices", made["InvoiceID"])
+    given = {"form_token": token(person.page(path))}
+    answer = requests.post(f"{person.base}{path}/status-VOIDED", data=given, timeout=5)
+    assert answer.status_code == 200
+    assert kept(client, f"Invoices/{made['InvoiceID']}")["Status"] == "DRAFT"
+    for name in ("status-", "status-NOTHING", "nothing", "restore"):
+        answer = requests.post(f"{person.base}{path}/{name}", data=given, timeout=5)
+        assert answer.status_code == 400
+        assert "This can no longer be done here." in answer.text
+
+
+def test_the_address_of_a_form_leads_back(client: SandboxClient, person: Person) -> None:
+    made = client.created("Contacts", {"Name": "Mine"})
+    path = at(client, "contacts", made["ContactID"])
+    for address, home in (
+        (f"{path}/edit", path),
+        (f"{path}/archive", path),
+        (f"/organisations/{client.tenant}/locks", f"/organisations/{client.tenant}"),
+        ("/faults/dial", "/faults"),
+        ("/faults/limits", "/faults"),
+        ("/webhooks/mishaps", "/webhooks"),
+    ):
+        answer = requests.get(person.base + address, timeout=5)
+        assert answer.status_code == 200, address
+        assert answer.url == person.base + home
+
+
+def test_history_tells_pages_from_the_api(client: SandboxClient, person: Person) -> None:
+    made = approved(client)
+    path = at(client, "invoices", made["InvoiceID"])
+    person.done(person.fill(path, "pay", Amount="1"))
+    records = client.get(f"Invoices/{made['InvoiceID']}/History").json()["HistoryRecords"]
+    assert [(one["User"], one["Details"]) for one in records] == [
+        ("Rowan Ellis", "Changed on the page"),
+        ("System Generated", "Received through the Xero API from Local Xero"),
+    ]
+
+
+def test_an_account_is_restored(client: SandboxClient, person: Person) -> None:
+    account = kept(client, "Accounts/260")["AccountID"]
+    path = at(client, "accounts", account)
+    assert "Nothing can be booked to it until it is restored." in words(
+        person.fill(path, "archive").text
+    )
+    person.done(person.sure(path, "archive"))
+    text = person.done(person.fill(path, "restore"))
+    assert "Restored." in text
+    assert kept(client, "Accounts/260")["Status"] == "ACTIVE"
+    assert "Restore" not in person.see(path)
 
 
 def test_a_credit_note_is_refunded(client: SandboxClient, person: Person) -> None:
@@ -312,13 +488,15 @@ def test_an_invoice_is_voided_but_not_once_paid(client: SandboxClient, person: P
     stale = token(person.page(path))
     person.fill(path, "pay", Amount="1")
     answer = requests.post(
-        f"{person.base}{path}/status-VOIDED", data={"form_token": stale}, timeout=5
+        f"{person.base}{path}/status-VOIDED",
+        data={"form_token": stale, "sure": "yes"},
+        timeout=5,
     )
     assert answer.status_code == 400
     assert "payments or credit notes allocated to it" in answer.text
     other = approved(client)
     path = at(client, "invoices", other["InvoiceID"])
-    assert "Voided" in person.done(person.fill(path, "status-VOIDED"))
+    assert "Voided." in person.done(person.sure(path, "status-VOIDED"))
     assert kept(client, f"Invoices/{other['InvoiceID']}")["Status"] == "VOIDED"
 
 
@@ -330,7 +508,7 @@ def test_a_draft_is_approved_or_deleted(client: SandboxClient, person: Person) -
     assert found["DueDateString"] == "2026-12-31T00:00:00"
     second = client.created("Invoices", client.invoice())
     path = at(client, "invoices", second["InvoiceID"])
-    assert "Deleted" in person.done(person.fill(path, "status-DELETED"))
+    assert "Deleted." in person.done(person.sure(path, "status-DELETED"))
     assert "DELETED" in kept(client, f"Invoices/{second['InvoiceID']}")["Status"]
     assert "<form method" not in person.page(path)
 
@@ -347,7 +525,7 @@ def test_an_account_is_archived(client: SandboxClient, person: Person) -> None:
     accounts = client.get("Accounts").json()["Accounts"]
     code = next(one for one in accounts if one["Code"] == "260")
     path = at(client, "accounts", code["AccountID"])
-    assert "Archived" in person.done(person.fill(path, "archive"))
+    assert "Archived" in person.done(person.sure(path, "archive"))
     line = {"Description": "x", "Quantity": 1, "UnitAmount": 1, "AccountCode": "260"}
     refused = client.errors("PUT", "Invoices", client.invoice(LineItems=[line]))
     assert "has been archived, or has been deleted" in refused[0]
@@ -355,8 +533,8 @@ def test_an_account_is_archived(client: SandboxClient, person: Person) -> None:
 
 def test_an_item_is_deleted(client: SandboxClient, person: Person) -> None:
     made = client.created("Items", {"Code": "GONE"})
-    text = person.done(person.fill(at(client, "items", made["ItemID"]), "remove"))
-    assert "Done: Delete." in text
+    text = person.done(person.sure(at(client, "items", made["ItemID"]), "remove"))
+    assert "Deleted." in text
     assert client.get("Items/GONE").status_code == 404
 
 
@@ -378,7 +556,7 @@ def test_what_people_do_is_told_by_webhook(client: SandboxClient, person: Person
     client.running._sandbox.state.listeners.append(heard.extend)
     made = approved(client)
     heard.clear()
-    person.fill(at(client, "invoices", made["InvoiceID"]), "status-VOIDED")
+    person.sure(at(client, "invoices", made["InvoiceID"]), "status-VOIDED")
     assert [(one.kind, one.id, one.created) for one in heard] == [
         ("invoice", made["InvoiceID"], False)
     ]
@@ -446,21 +624,47 @@ def test_a_fault_is_ordered_and_cleared_on_its_page(client: SandboxClient, perso
 
 
 @pytest.mark.parametrize(
-    ("target", "fields"),
+    ("target", "fields", "said"),
     [
-        ("/faults", {"count": "0"}),
-        ("/faults", {"count": "x"}),
-        ("/faults", {"fault": "earthquake"}),
-        ("/faults/dial", {"percent": "200"}),
-        ("/faults/dial", {"percent": "1", "kinds": "removed"}),
-        ("/faults/dial", {"seed": "x"}),
-        ("/faults/limits", {"day": "x"}),
+        (
+            "/faults",
+            {"count": "0"},
+            "How many calls must be a whole number between 1 and 1,000,000.",
+        ),
+        ("/faults", {"count": "x"}, "How many calls must be"),
+        ("/faults", {"count": "-3"}, "How many calls must be"),
+        ("/faults", {"count": "1.5"}, "How many calls must be"),
+        ("/faults", {"count": "\uff13"}, "How many calls must be"),
+        ("/faults", {"count": "9" * 20}, "How many calls must be"),
+        ("/faults", {"count": "9" * 5000}, "How many calls must be"),
+        ("/faults", {"seconds": "301"}, "Seconds, if late must be a number between 0 and 300."),
+        ("/faults", {"seconds": "nan"}, "Seconds, if late must be"),
+        ("/faults", {"fault": "earthquake"}, "Choose what happens from the list."),
+        ("/faults/dial", {"percent": "200"}, "Per cent must be a number between 0 and 100."),
+        ("/faults/dial", {"percent": "1", "kinds": "removed"}, "removed lasts"),
+        ("/faults/dial", {"seed": "x"}, "Seed must be a whole number"),
+        ("/faults/dial", {"seed": "9" * 20}, "Seed must be a whole number"),
+        ("/faults/limits", {"day": "x"}, "Calls a day must be a whole number"),
+        ("/faults/limits", {"day": "0"}, "Calls a day must be a whole number"),
+        ("/faults/limits", {"minute": "9" * 20}, "Calls a minute must be a whole number"),
     ],
 )
-def test_what_cannot_be_set_is_said(person: Person, target: str, fields: dict[str, str]) -> None:
+def test_what_cannot_be_set_is_said(
+    client: SandboxClient, person: Person, target: str, fields: dict[str, str], said: str
+) -> None:
     answer = person.fill("/faults", target, **fields)
     assert answer.status_code == 400
-    assert "That was refused:" in answer.text
+    assert f"That was refused: {said}" in words(answer.text)
+    for path in ("faults", "dial", "limits"):
+        client.control(path)
+
+
+def test_mishaps_beyond_all_numbers_are_refused(client: SandboxClient, person: Person) -> None:
+    for given in ("9" * 20, "-1"):
+        answer = person.fill("/webhooks", "/webhooks/mishaps", drop=given)
+        assert answer.status_code == 400
+        assert "Lose must be a whole number between 0 and 1,000,000." in answer.text
+    assert client.control("webhooks/mishaps", {})["drop"] == 0
 
 
 def test_every_fault_of_the_list_can_be_ordered(client: SandboxClient, person: Person) -> None:

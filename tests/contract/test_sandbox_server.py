@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -247,9 +249,30 @@ def test_command_line_starts_plain_mode() -> None:
         (["--webhook-url", "http://example.com/"], "only http addresses of this machine"),
         (["--dial", "101"], "between 0 and 100"),
         (["--dial-kind", "removed"], "is not one of"),
+        (["--dial-seed", "9" * 20], "seed must be a whole number"),
+        (["--port", "99999"], "is not in the range 0<=x<=65535"),
+        (["--port", "-1"], "is not in the range 0<=x<=65535"),
+        (["--day-limit", "9" * 20], "is not in the range"),
+        (["--state", "{}/garbage"], "The state file {}/garbage is no database."),
+        (["--state", "{}/foreign"], "is a database, but not of a local Xero."),
+        (["--state", "{}/none/x"], "The folder of the state file {}/none/x doesn't exist."),
+        (["--state", "/proc/x"], "The state file /proc/x can't be used"),
+        (["--record", "{}/garbage/x"], "The folder {}/garbage/x can't be used"),
     ],
 )
-def test_what_cannot_be_set_is_one_sentence(options: list[str], said: str) -> None:
+def test_what_cannot_be_set_is_one_sentence(options: list[str], said: str, tmp_path: Path) -> None:
+    garbage, foreign = tmp_path / "garbage", tmp_path / "foreign"
+    garbage.write_bytes(b"no database at all, but long enough to be one" * 100)
+    with contextlib.closing(sqlite3.connect(foreign)) as database:
+        database.execute("CREATE TABLE people (name TEXT)")
+    before = [one.read_bytes() for one in (garbage, foreign)]
+    ended = failed(*(one.replace("{}", str(tmp_path)) for one in options))
+    assert said.replace("{}", str(tmp_path)) in ended
+    assert [one.read_bytes() for one in (garbage, foreign)] == before
+
+
+def failed(*options: str) -> str:
+    """What a sandbox that can't start says."""
     ended = subprocess.run(
         [sys.executable, "-m", "xtiger.sandbox", *options],
         cwd=ROOT,
@@ -258,8 +281,37 @@ def test_what_cannot_be_set_is_one_sentence(options: list[str], said: str) -> No
         timeout=20,
     )
     assert ended.returncode != 0
-    assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "listen" not in ended.stderr
+    return ended.stderr
+
+
+def test_a_state_file_belongs_to_one_sandbox(tmp_path: Path) -> None:
+    path, other = tmp_path / "xero.db", tmp_path / "other.db"
+    other.symlink_to(path)
+    process = Process("--state", str(path))
+    for name in (path, other):
+        assert f"Another local Xero is using the state file {name}." in failed("--state", str(name))
+        with pytest.raises(ValueError, match="Another local Xero is using"):
+            start(state=name)
+    assert client_of(process).get("Organisation").status_code == 200
+    process.end(signal.SIGKILL)
+    with start(state=path), pytest.raises(ValueError, match="Another local Xero is using"):
+        start(state=path)
+    again = Process("--state", str(path))
+    assert again.organisations == process.organisations
+    assert again.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"custom": "Nobody"}, {"dial": 101}, {"webhook_url": "http://example.com/"}]
+)
+def test_a_start_that_fails_leaves_the_state_free(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = tmp_path / "xero.db"
+    with pytest.raises(ValueError):
+        start(state=path, **wrong)
+    with start(state=path) as running:
+        assert len(running.organisations) == 2
 
 
 def test_sandbox_imports_nothing_else_of_xtiger() -> None:

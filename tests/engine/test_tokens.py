@@ -24,6 +24,7 @@ from tests.engine.scenes import (
     all_ended,
     ask,
     attempts,
+    change_organisation,
     control,
     created,
     die_at,
@@ -201,6 +202,17 @@ def test_of_eight_processes_at_the_same_moment_one_refreshes(
     assert (row.broken, row.refresh_until) == (None, None)
     engine.close()
     database.close()
+
+
+def test_a_limit_of_xeros_holds_for_a_new_consent_too(engine: Engine) -> None:
+    engine.connect(KAURI)
+    until = engine.services.clock.now() + timedelta(seconds=50)
+    change_organisation(engine, held_why="busy", held_until=until, held_by_xero=True)
+    engine.connect(KAURI)
+    assert organisation(engine).held_until == until
+    change_organisation(engine, held_by_xero=False)
+    engine.connect(KAURI)
+    assert organisation(engine).held_until is None
 
 
 @pytest.mark.parametrize("kind", ["reset", "half"])

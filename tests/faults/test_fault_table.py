@@ -240,8 +240,9 @@ def _found(scene: Scene) -> str:
     if any(call["replayed"] for call in calls):
         return "the same bytes went again and Xero answered as before"
     told = [call["elements"] for call in calls if call["elements"]]
-    if len(told) > 1 and scene.calls_refused(told[-1]):
-        return "sent again, refused over its number, and found to be the same document"
+    if len(told) > 1 and any(scene.calls_refused(elements) for elements in told):
+        if calls[-1]["method"] == "POST":
+            return "sent again, refused over its number, found to be the same, and updated"
     if len(told) > 1:
         return "sent again, as an update" if calls[-1]["method"] == "POST" else "sent again"
     looked = [row for row in scene.engine.requests() if row["method"] == "GET"]

@@ -11,9 +11,11 @@ from tests.conftest import Engine
 from tests.engine.scenes import (
     KAURI,
     all_ended,
+    ask,
     bindings_of,
     created,
     crm,
+    in_xero,
     invoices,
     item_of,
     items,
@@ -21,8 +23,9 @@ from tests.engine.scenes import (
     stranger,
     sync,
     tick,
+    work,
 )
-from xtiger.crm.builtin import Invoice
+from xtiger.crm.builtin import Contact, Invoice
 from xtiger.domain.resources import Resource
 from xtiger.engine.recovery import is_ours
 from xtiger.store.models import Binding, QueueItem
@@ -65,6 +68,38 @@ def test_what_changed_meanwhile_goes_over_as_an_update(engine: Engine) -> None:
     assert (item.state, item.sentence) == ("succeeded", None)
     assert kept(engine)["invoices"] == 1
     assert created(engine) == ["INV-1"]
+
+
+def test_what_the_totals_do_not_show_goes_over_too(engine: Engine) -> None:
+    engine.connect(KAURI)
+    row = invoices(engine)[0]
+    sync(engine)
+    put_back(engine)
+    with crm(engine) as session:
+        session.get_one(Invoice, row.id).reference = "later"
+        session.query(Contact).one().city = "Later"
+    sync(engine)
+    assert all_ended(engine, ["succeeded"])
+    assert [one["Reference"] for one in in_xero(engine, "Invoices")] == ["later"]
+    assert _cities(engine) == {"Later"}
+
+
+def _cities(engine: Engine) -> set[str]:
+    contacts = in_xero(engine, "Contacts")
+    return {one["City"] for contact in contacts for one in contact["Addresses"] if one["City"]}
+
+
+def test_every_change_of_what_a_document_needs_goes_over(each_engine: Engine) -> None:
+    engine = each_engine
+    one = engine.connect(KAURI)[KAURI]
+    invoices(engine)
+    sync(engine)
+    for words in ("first", "second", "third"):
+        with crm(engine) as session:
+            session.query(Contact).one().city = words
+        ask(engine, one)
+        work(engine)
+        assert _cities(engine) == {words}
 
 
 def test_a_strangers_number_stays_refused(engine: Engine) -> None:

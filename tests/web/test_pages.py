@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -157,6 +158,44 @@ def test_an_organisation_is_paused_and_resumed(browser: Browser) -> None:
     assert "Resume Acme NZ" in page
     assert "Acme NZ goes on, in order." in browser.after(browser.post("/queue/resume/1"))
     assert browser.post("/queue/pause/99").status_code == 404
+
+
+def hold(browser: Browser, **values: Any) -> None:
+    with browser.services.database.write() as session:
+        row = session.scalars(select(Organisation)).one()
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+def test_the_queue_says_why_everything_of_an_organisation_waits(browser: Browser) -> None:
+    with browser.services.database.write() as session:
+        session.scalars(select(QueueItem)).first().state = "pending"
+    hold(browser, held_why="Today's calls are used up.", held_until=NOW + timedelta(hours=1))
+    assert (
+        "calls are used up. It goes on at about 04:00" in browser.get("/queue?state=pending").text
+    )
+    hold(browser, removed="Acme NZ was taken out of the connection.")
+    assert "was taken out of the connection." in browser.get("/queue?state=pending").text
+
+
+def test_a_run_that_waits_for_xero_says_so_and_not_for_a_worker(browser: Browser) -> None:
+    with browser.services.database.write() as session:
+        run = session.scalars(select(Run)).first()
+        run.started_at = run.ended_at = run.sentence = None
+        run_id = run.id
+    assert "Waits for a worker" in browser.get(f"/runs/{run_id}").text
+    hold(browser, held_why="Xero is away.", held_until=NOW + timedelta(minutes=5))
+    page = browser.get(f"/runs/{run_id}").text
+    assert "Xero is away. It goes on at about 03:05" in page
+    assert "Waits for a worker" not in page
+
+
+@pytest.mark.parametrize("client_id", ["<script>alert(1)</script>", "ключ", "A B"])
+def test_a_client_id_that_cant_be_one_is_refused(browser: Browser, client_id: str) -> None:
+    page = browser.after(browser.post("/api-details", client_id=client_id))
+    assert "has only letters and digits" in page
+    with browser.services.database.read() as session:
+        assert not profiles.setting(session, "xero_client_id")
 
 
 def test_lists_go_on_by_key_in_both_directions(browser: Browser) -> None:

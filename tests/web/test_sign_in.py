@@ -48,6 +48,14 @@ def alone(tmp_path: Path) -> Iterator[Flask]:
     database.close()
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/sign-in"), ("POST", "/webhooks/xero")])
+def test_a_foreign_host_name_is_refused_in_one_line(alone: Flask, method: str, path: str) -> None:
+    answer = alone.test_client().open(path, method=method, base_url="https://evil.example")
+    assert answer.status_code == 400
+    assert answer.text == "This server answers to its own name only.\n"
+    assert "Set-Cookie" not in answer.headers
+
+
 class Visitor:
     """Somebody who isn't signed in yet, at an address of the network."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -92,6 +93,8 @@ def save_app(
     """
     now = services.clock.now()
     locked = services.settings.locked()
+    if "xero_client_id" not in locked and not re.fullmatch(r"[A-Za-z0-9-]*", client_id.strip()):
+        raise PermanentError("A client ID has only letters and digits. Copy it from your Xero app.")
     with services.database.write() as session:
         leases.lock_all(session)
         if "xero_client_id" not in locked:

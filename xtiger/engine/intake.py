@@ -18,7 +18,7 @@ from xtiger.domain.records import (
     Record,
     RecordRef,
 )
-from xtiger.domain.selection import Decision, SyncProfile, select
+from xtiger.domain.selection import Decision, Reason, SyncProfile, select
 from xtiger.engine.services import Services
 from xtiger.store import bindings, leases, outbox, profiles, queue
 from xtiger.store.models import Binding, Flag, Organisation, QueueItem
@@ -283,6 +283,10 @@ def _take_in(
         ]
         decisions = _decisions(record, sheet, mine, at_xero)
         going = {one.organisation_id for one in decisions if one.selected}
+        # Chosen for a document's sake alone: so it stays, and its next change goes too.
+        by_need = {
+            one.organisation_id for one in decisions if one.selected and one.reason is Reason.NEEDED
+        }
         reasons[record.ref] = None if going else decisions[0].sentence
         for one, item in items.items():
             # Adding all that is selected changes nothing about what a document needs.
@@ -305,6 +309,7 @@ def _take_in(
                 label=record.label,
                 action="Update" if binding else "Create",
                 requested_by=who,
+                needed=one in by_need,
             )
             chosen.append(key)
     places: dict[tuple[int, RecordRef], int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -155,7 +156,7 @@ def claimed(services: Services, lease: Lease, attempt_id: int, answer: Answer) -
     for place in places:
         verdict = _verdict(resource, payloads[place], found, taken)
         if verdict is not None and verdict.stored:
-            elements[place] = verdict
+            elements[place] = replace(verdict, earlier=True)
     return elements
 
 

@@ -70,6 +70,11 @@ def settle(
     for element, payload, answer in zip(elements, payloads, answers, strict=True):
         item = items[element.item_id]
         entry = _Entry(session, attempt, element, item, now, duration_ms, run_id)
+        if answer.stored and answer.earlier:
+            # Nobody knows whether it says what this call says: it goes over as an update.
+            _bind(session, attempt, element, payload, answer, item, False, now)
+            queue.park(session, item, State.PENDING, cause=None, sentence="")
+            continue
         if answer.stored:
             differs = difference(element.meant, answer.data)
             _bind(session, attempt, element, payload, answer, item, differs is None, now)

@@ -118,6 +118,33 @@ def _judge(
     return say("Changed, not sent", "It is selected; Sync or Add to Queue takes it over.")
 
 
+def held_sentence(session: Session, row: Organisation, now: datetime) -> str | None:
+    """Why nothing of an organisation is sent at present, None where nothing holds it."""
+    if row.connection_id is None:
+        return "Its organisation isn't connected."
+    if row.paused_at:
+        return f"{row.name} is paused since {row.paused_at:%H:%M} UTC."
+    if row.removed:
+        return row.removed
+    if row.connection_id in profiles.broken_connections(session):
+        return row.held_why or "Its organisation must be connected again."
+    if row.held_until and row.held_until > now:
+        return f"{row.held_why} It goes on at about {row.held_until:%H:%M} UTC."
+    return None
+
+
+def reason(session: Session, row: Organisation, item: QueueItem, now: datetime) -> str | None:
+    """Why an open item isn't in Xero, where it has no sentence of its own."""
+    match State(item.state):
+        case State.BLOCKED:
+            return blocked_sentence(session, item)
+        case State.RUNNING:
+            return row.held_why or "It is at Xero now."
+        case State.PENDING:
+            return held_sentence(session, row, now)
+    return None
+
+
 def _waiting(
     session: Session, row: Organisation, item: QueueItem, now: datetime
 ) -> tuple[str, str]:
@@ -127,22 +154,8 @@ def _waiting(
         return "Failed", item.sentence or "It was refused."
     if state is State.CHECK:
         return "Check", item.sentence or "It was sent and Xero's answer was lost."
-    if state is State.BLOCKED:
-        return "Blocked", blocked_sentence(session, item)
-    if state is State.RUNNING:
-        if row.held_why:
-            return "In Queue", row.held_why
-        return "In Queue", "It is at Xero now."
-    if row.connection_id is None:
-        return "In Queue", "Its organisation isn't connected."
-    if row.paused_at:
-        return "In Queue", f"{row.name} is paused since {row.paused_at:%H:%M} UTC."
-    if row.removed:
-        return "In Queue", row.removed
-    if row.connection_id in profiles.broken_connections(session):
-        return "In Queue", row.held_why or "Its organisation must be connected again."
-    if row.held_until and row.held_until > now:
-        return "In Queue", f"{row.held_why} It goes on at about {row.held_until:%H:%M} UTC."
+    if why := reason(session, row, item, now):
+        return "Blocked" if state is State.BLOCKED else "In Queue", why
     if row.held_why and row.last_success_at is None:
         return "In Queue", row.held_why
     before = session.scalar(

@@ -255,7 +255,9 @@ def look(services: Services, connection_id: int) -> None:
 def welcome(session: Session, row: Organisation, why: str, now: datetime) -> None:
     """Takes away what kept us out of an organisation; what waited goes on."""
     row.removed = row.removed_at = None
-    row.held_until = row.held_why = None
+    # A limit of Xero's holds for a new consent too.
+    if not row.held_by_xero:
+        row.held_until = row.held_why = None
     row.held_times = 0
     carry_on(session, row, why, now)
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from xtiger.sandbox import bounds
 from xtiger.sandbox.faults import CATALOGUE, LASTING
 from xtiger.sandbox.kept.countries import COUNTRIES
 from xtiger.sandbox.server import start, told_to_end
@@ -13,7 +14,13 @@ from xtiger.sandbox.wire import dumps
 
 
 @click.command("sandbox")
-@click.option("--port", default=0, show_default=True, help="Port on localhost; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port on localhost; 0 takes a free one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when it listens.")
 @click.option(
     "--state",
@@ -26,6 +33,7 @@ from xtiger.sandbox.wire import dumps
 )
 @click.option(
     "--time-factor",
+    type=click.FloatRange(0, bounds.MOST),
     default=1.0,
     show_default=True,
     help="Scales how long idempotency keys, call limits and the gaps of webhooks last.",
@@ -36,7 +44,13 @@ from xtiger.sandbox.wire import dumps
 @click.option(
     "--enforce-limits/--no-enforce-limits", default=False, help="Refuse calls over Xero's limits."
 )
-@click.option("--day-limit", default=5000, show_default=True, help="Calls a day (Starter: 1000).")
+@click.option(
+    "--day-limit",
+    type=click.IntRange(1, bounds.MOST),
+    default=5000,
+    show_default=True,
+    help="Calls a day (Starter: 1000).",
+)
 @click.option(
     "--country",
     "countries",
@@ -44,7 +58,13 @@ from xtiger.sandbox.wire import dumps
     type=click.Choice(list(COUNTRIES), case_sensitive=False),
     help="An organisation of that country; may be repeated. Default of a new state: NZ and GB.",
 )
-@click.option("--minute-limit", default=60, show_default=True, help="Calls a minute.")
+@click.option(
+    "--minute-limit",
+    type=click.IntRange(1, bounds.MOST),
+    default=60,
+    show_default=True,
+    help="Calls a minute.",
+)
 @click.option(
     "--broad-scopes", is_flag=True, help="Allow the scopes of apps made before March 2026."
 )

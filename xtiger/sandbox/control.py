@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, abort, request
 
-from xtiger.sandbox import webhooks
+from xtiger.sandbox import bounds, webhooks
 from xtiger.sandbox.accounting.api import RESOURCES
 from xtiger.sandbox.accounting.receipts import set_classic
 from xtiger.sandbox.faults import Fault
@@ -59,7 +59,7 @@ def faults() -> Response:
 def _add(asked: list[Json]) -> Response:
     try:
         found = [Fault.read(one) for one in asked]
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         return _json({"error": f"not a fault: {error}"}, 400)
     current().faults.add(found)
     return _json({"coming": len(current().faults.coming)})
@@ -78,8 +78,8 @@ def dial() -> Response:
     if request.method == "POST":
         asked = _asked()
         try:
-            found.set(float(asked["percent"]), asked.get("kinds", ()), int(asked.get("seed", 0)))
-        except (KeyError, TypeError, ValueError) as error:
+            found.set(asked.get("percent"), asked.get("kinds", ()), asked.get("seed", 0))  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
             return _json({"error": f"not a dial: {error}"}, 400)
     return _json(found.told())
 
@@ -92,7 +92,7 @@ def limits() -> Response:
         asked = _asked()
         try:
             found.change(asked.get("enforced"), day=asked.get("day"), minute=asked.get("minute"))
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             return _json({"error": f"not a limit: {error}"}, 400)
         if flag(asked.get("reset")):
             found.reset()
@@ -134,8 +134,10 @@ def mishaps() -> Response:
     """`{"duplicate": 1, "drop": 1, "forge": 1}`: how many of the next deliveries go wrong."""
     asked, hooks = _asked(), current().webhooks
     try:
-        hooks.mishaps = webhooks.Mishaps(**{name: int(count) for name, count in asked.items()})
-    except (AttributeError, TypeError, ValueError) as error:
+        hooks.mishaps = webhooks.Mishaps(
+            **{name: bounds.whole(count, name, 0) for name, count in asked.items()}
+        )
+    except (TypeError, ValueError) as error:
         return _json({"error": f"no mishap: {error}"}, 400)
     return _json(asdict(hooks.mishaps))
 

@@ -101,7 +101,7 @@ class Disturbance:
     def _answered(self, environ: _Environment, target: _Target) -> _Told:
         try:
             fault, by = self._meant(environ, target)
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             return _asked(Response(f"not a fault: {error}\n", 400, content_type=_TEXT), environ)
         if fault is not None:
             environ["sandbox.fault"] = {

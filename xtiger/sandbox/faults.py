@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 
+from xtiger.sandbox import bounds
 from xtiger.sandbox.wire import Json
 
-_LONGEST_HOLD = 300.0
+#: seconds
+LONGEST_HOLD = 300.0
 
 
 class Kind(StrEnum):
@@ -45,7 +47,11 @@ _LATE = _SPOILING | {Kind.HOLD, Kind.SLOW}
 LASTING = frozenset({Kind.REVOKED, Kind.REMOVED, Kind.LOCKED})
 PROBLEMS = ("minute", "day", "concurrent", "appminute")
 DIFFERENCES = ("total", "status", "missing")
-_STATUSES = {Kind.STATUS: range(400, 600), Kind.EMPTY: (200, 400)}
+#: the lowest and the highest status that a fault of that kind may answer
+_STATUSES = {Kind.STATUS: (400, 599)}
+_ANY_STATUS = (100, 599)
+_EMPTY_STATUSES = (200, 400)
+_LONGEST_WORD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,16 @@ class Fault:
 
     @classmethod
     def read(cls, body: Json) -> Fault:
-        """From JSON; `kind` may also be a name of the CATALOGUE. Raises ValueError, TypeError."""
+        """From JSON; `kind` may also be a name of the CATALOGUE. Raises ValueError."""
         if not isinstance(body, dict):
-            raise TypeError("it must be an object")
+            raise ValueError("it must be an object.")
+        if "kind" not in body:
+            raise ValueError("kind is missing.")
+        if unknown := sorted(body.keys() - {one.name for one in fields(cls)}):
+            raise ValueError(f"no field is called {unknown[0]!r}.")
         word = str(body["kind"])
+        if word not in CATALOGUE and word not in set(Kind):
+            raise ValueError(f"no fault is called {word!r}.")
         if word in CATALOGUE and word not in set(Kind):
             ready = CATALOGUE[word].fault
             given = {one.name: getattr(ready, one.name) for one in fields(cls)}
@@ -98,26 +110,30 @@ class Fault:
 
 
 def _checked(fault: Fault) -> None:
-    """Raises ValueError or TypeError."""
+    """Raises ValueError with a sentence that names the field."""
     for name in ("method", "resource", "tenant", "problem", "differs", "until"):
-        if not isinstance(getattr(fault, name), str):
-            raise TypeError(f"{name} must be text")
-    whole = [fault.count, fault.status]
-    whole += [] if fault.retry_after is None else [fault.retry_after]
-    if any(not isinstance(one, int) or isinstance(one, bool) or one < 0 for one in whole):
-        raise TypeError("count, status and retry_after must be whole numbers")
-    if fault.count < 1:
-        raise ValueError("count must be at least 1")
-    if fault.status not in _STATUSES.get(fault.kind, (fault.status,)):
-        raise ValueError(f"{fault.status} is no status of {fault.kind}")
+        value = getattr(fault, name)
+        if not isinstance(value, str) or len(value) > _LONGEST_WORD or not value.isprintable():
+            raise ValueError(f"{name} must be text of at most {_LONGEST_WORD} characters.")
+    for name in ("after_store", "plain", "silent"):
+        if not isinstance(getattr(fault, name), bool):
+            raise ValueError(f"{name} must be true or false.")
+    bounds.whole(fault.count, "count", 1)
+    bounds.whole(fault.status, "status", *_STATUSES.get(fault.kind, _ANY_STATUS))
+    if fault.kind is Kind.EMPTY and fault.status not in _EMPTY_STATUSES:
+        raise ValueError("status must be 200 or 400.")
+    if fault.retry_after is not None:
+        bounds.whole(fault.retry_after, "retry_after", 0)
+    bounds.real(fault.seconds, "seconds", 0, LONGEST_HOLD)
     if fault.problem not in PROBLEMS:
-        raise ValueError(f"problem must be one of {', '.join(PROBLEMS)}")
+        raise ValueError(f"problem must be one of {', '.join(PROBLEMS)}.")
     if fault.differs not in DIFFERENCES:
-        raise ValueError(f"differs must be one of {', '.join(DIFFERENCES)}")
-    if not 0 <= float(fault.seconds) <= _LONGEST_HOLD:
-        raise ValueError(f"seconds must be between 0 and {_LONGEST_HOLD:.0f}")
+        raise ValueError(f"differs must be one of {', '.join(DIFFERENCES)}.")
     if fault.until:
-        date.fromisoformat(fault.until)
+        try:
+            date.fromisoformat(fault.until)
+        except ValueError:
+            raise ValueError("until must be a day such as 2026-06-30.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +211,8 @@ class Dial:
     def set(self, percent: float, kinds: Iterable[str] = (), seed: int = 0) -> None:
         """Begins the sequence anew. Raises ValueError."""
         chosen = tuple(kinds) or DIAL_KINDS
-        if not 0 <= percent <= 100:
-            raise ValueError("the per cent must be between 0 and 100")
+        percent = bounds.real(percent, "percent", 0, 100)
+        bounds.whole(seed, "seed", 0, bounds.LARGEST_SEED)
         for name in chosen:
             if name not in CATALOGUE:
                 raise ValueError(f"no fault is called {name}")
@@ -257,7 +273,7 @@ class Faults:
 
     def hold(self, what: Json, connection: socket.socket | None) -> bool:
         """Waits for `release`. False if the client went away meanwhile."""
-        ends = time.monotonic() + _LONGEST_HOLD
+        ends = time.monotonic() + LONGEST_HOLD
         with self._changed:
             self._next += 1
             mine = self._next

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
+from xtiger.sandbox import bounds
+
 #: calls at once per organisation and app (Xero: limits page)
 _AT_ONCE = 5
 _APP_MINUTE = 10_000
@@ -90,14 +92,12 @@ class Limits:
     def change(
         self, enforced: bool | None = None, *, day: int | None = None, minute: int | None = None
     ) -> None:
-        """Sets what isn't None; what was used stays counted. Raises ValueError, TypeError."""
-        for size in (day, minute):
-            if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
-                raise TypeError("a limit must be a whole number")
-            if size is not None and size < 1:
-                raise ValueError("a limit must be at least 1")
+        """Sets what isn't None; what was used stays counted. Raises ValueError."""
+        for name, size in (("day", day), ("minute", minute)):
+            if size is not None:
+                bounds.whole(size, name, 1)
         if enforced is not None and not isinstance(enforced, bool):
-            raise TypeError("enforced must be true or false")
+            raise ValueError("enforced must be true or false.")
         with self._lock:
             self.enforced = self.enforced if enforced is None else enforced
             self._sizes["day"] = day or self._sizes["day"]

@@ -314,27 +314,34 @@ def start(
     `record` is a folder for all that goes over the wire; without it the environment's
     XTIGER_SANDBOX_RECORD counts.
 
-    Raises OSError if the port is taken, ValueError for what can't be set.
+    Raises OSError if the port is taken, ValueError for what can't be set or used.
     """
     store = State(state, clock, countries)
     if custom and not any(custom in named(one) for one in store.organisations()):
         store.close()
         raise ValueError(f"no organisation is called {custom}")
-    app = create_app(
-        store,
-        client_id=client_id,
-        client_secret=client_secret,
-        time_factor=time_factor,
-        auto_consent=auto_consent,
-        enforce_limits=enforce_limits,
-        day_limit=day_limit,
-        minute_limit=minute_limit,
-        broad_scopes=broad_scopes,
-        custom=custom,
-        plain=plain,
-        # what plain mode answers is no evidence of anything, so only who asks gets it recorded
-        record=record or (None if plain else os.environ.get("XTIGER_SANDBOX_RECORD")),
-    )
+    try:
+        app = create_app(
+            store,
+            client_id=client_id,
+            client_secret=client_secret,
+            time_factor=time_factor,
+            auto_consent=auto_consent,
+            enforce_limits=enforce_limits,
+            day_limit=day_limit,
+            minute_limit=minute_limit,
+            broad_scopes=broad_scopes,
+            custom=custom,
+            plain=plain,
+            # what plain mode answers is no evidence of anything, so only who asks gets it recorded
+            record=record or (None if plain else os.environ.get("XTIGER_SANDBOX_RECORD")),
+        )
+    except OSError as error:
+        store.close()
+        raise ValueError(f"The folder {error.filename} can't be used: {error.strerror}.") from None
+    except BaseException:
+        store.close()
+        raise
     sandbox: Sandbox = app.extensions["xero_sandbox"]
     try:
         sandbox.dial.set(dial, dial_kinds, dial_seed)

@@ -68,7 +68,9 @@ def number(value: object, field: str) -> Decimal | None:
         return None
     if not isinstance(value, bool) and isinstance(value, int | Decimal | str):
         try:
-            found = Decimal(value)
+            # Decimal alone would take digits of any script, and 1_000
+            plain = not isinstance(value, str) or (value.isascii() and "_" not in value)
+            found = Decimal(value if plain else "NaN")
         except InvalidOperation:
             found = Decimal("NaN")
         if found.is_finite() and abs(found.adjusted()) <= 18:

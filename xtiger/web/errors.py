@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from flask import Blueprint, Flask, current_app, g, request
-from werkzeug.exceptions import NotFound
+from flask import Blueprint, Flask, Response, current_app, g, request
+from werkzeug.exceptions import NotFound, SecurityError
 
 from xtiger.domain.errors import TransientError, XTigerError
 from xtiger.web.access import access
@@ -29,8 +29,11 @@ def put_on(house: Blueprint | Flask) -> None:
     house.register_error_handler(XTigerError, unable)
 
 
-def bad_request(_error: Any) -> Any:
+def bad_request(error: Any) -> Any:
     """A form without its token, or an address that can't be read."""
+    if isinstance(error, SecurityError):
+        # asked by a name that isn't ours: without one no page can be built, nor should it
+        return Response("This server answers to its own name only.\n", 400, mimetype="text/plain")
     sentence = say("error.token" if g.get("xtiger_refused") == "token" else "error.400")
     return _shown("Nothing was done", sentence, 400)
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import ENDED, OPEN, State
 from xtiger.domain.records import Module
 from xtiger.engine import connect
-from xtiger.engine.standing import blocked_sentence
-from xtiger.store import logs
+from xtiger.engine.standing import reason
+from xtiger.store import logs, profiles
 from xtiger.store import queue as store
 from xtiger.store.models import Attempt, AttemptElement, LogEntry, Organisation, QueueItem
 from xtiger.web import formats, lists, sheets
@@ -112,24 +112,28 @@ def _values(session: Session) -> dict[str, Any]:
         QueueItem.id,
         newest_first=tab == "all" or tab in _ENDED,
     )
-    chained = {
-        item.id: blocked_sentence(session, item)
-        for item in found.rows
-        if item.state == State.BLOCKED.value
-    }
+    reasons = _reasons(session, found.rows)
     return {
         "frame": frame,
         "counts": counts,
         "total": sum(counts.values()),
         "tab": tab,
         "slice": found,
-        "chained": chained,
+        "reasons": reasons,
         "causes": _causes(session, found.rows) if tab == State.FAILED.value else [],
         "tabs": TABS,
         "filtered": _filters_active(),
         "newest_first": tab == "all" or tab in _ENDED,
         "active": counts[State.RUNNING.value] > 0,
     }
+
+
+def _reasons(session: Session, rows: Sequence[QueueItem]) -> dict[int, str]:
+    """Why items wait that have no sentence of their own: for another record, or all of them."""
+    now = xt().services.clock.now()
+    owners = {row.id: row for row in profiles.organisations(session, chosen=None)}
+    reasons = {item.id: reason(session, owners[item.organisation_id], item, now) for item in rows}
+    return {position: why for position, why in reasons.items() if why}
 
 
 def _causes(session: Session, rows: Sequence[QueueItem]) -> list[tuple[str, str, int]]:
@@ -386,9 +390,7 @@ def queue_item(position: int) -> Any:
             .order_by(Attempt.id)
             .limit(100)
         ).all()
-        sentence = (
-            blocked_sentence(session, item) if item.state == State.BLOCKED.value else item.sentence
-        )
+        sentence = _reasons(session, [item]).get(item.id) or item.sentence
         entries = _entries(session, position)
     return page(
         "xtiger/queue_item.html",

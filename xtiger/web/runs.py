@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.queueing import State
+from xtiger.engine.standing import held_sentence
 from xtiger.store import logs
-from xtiger.store.models import LogEntry, Mail, Run
+from xtiger.store.models import LogEntry, Mail, Organisation, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import needs
 from xtiger.web.frame import clock_time, load, page, xt
@@ -103,7 +104,7 @@ def _run(session: Session, run_id: int) -> dict[str, Any]:
         "settled": settled,
         "due": due,
         "percent": percent,
-        "sentence": run_sentence(found, settled, due),
+        "sentence": run_sentence(found, settled, due, held=_held(session, found)),
         "modules": modules,
         "sums": logs.sums_by_currency(session, run_id),
         "causes": logs.failures_by_cause(session, run_id),
@@ -114,8 +115,18 @@ def _run(session: Session, run_id: int) -> dict[str, Any]:
     }
 
 
-def run_sentence(found: Run, settled: int, due: int) -> str:
+def _held(session: Session, found: Run) -> str | None:
+    """What keeps a run that hasn't ended from going on."""
+    if found.ended_at is not None:
+        return None
+    row = session.get(Organisation, found.organisation_id)
+    return held_sentence(session, row, xt().services.clock.now()) if row else None
+
+
+def run_sentence(found: Run, settled: int, due: int, *, held: str | None = None) -> str:
     """Where it stands, in one sentence."""
+    if held:
+        return held
     if found.ended_at is None and found.started_at is None:
         return say("run.waiting", time=clock_time(found.asked_at))
     if found.ended_at is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
-from oauthlib.oauth2 import OAuth2Error
+from oauthlib.oauth2 import InsecureTransportError, OAuth2Error
 from requests import Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, SSLError
@@ -221,6 +221,11 @@ def broken(error: Exception, budget: Budget, host: str, *, writing: bool) -> XTi
         if isinstance(error, SSLError):
             return TransientError(
                 f"{host} can't prove that it is Xero, so nothing was sent. {TRIES_AGAIN}"
+            )
+        if isinstance(error, InsecureTransportError):
+            return PermanentError(
+                f"XTiger calls Xero by https only. The local Xero ({host}) needs the environment"
+                " variable OAUTHLIB_INSECURE_TRANSPORT=1; set it nowhere else."
             )
         if isinstance(error, OAuth2Error | ValueError):
             return PermanentError(

@@ -25,6 +25,17 @@ SYSTEM = "System Generated"
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a change came from, as the history says it (own words)."""
+
+    author: str
+    details: str
+
+
+API = Source(SYSTEM, "Received through the Xero API from Local Xero")
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Which object something is kept with."""
 

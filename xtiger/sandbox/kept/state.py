@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import sqlite3
 import threading
@@ -100,12 +102,17 @@ class Touched:
     body: Json
 
 
+class Unusable(ValueError):
+    """The file of a state can't be used; the text is one sentence for people."""
+
+
 class State:
     """One store for one sandbox; `path` None keeps it in memory.
 
     All of a request's reads and writes happen inside one `transaction()`, so they are one after
     another, all or nothing, and on disk (safe against the end of the process) when it returns.
     `clock` gives seconds since 1970; everything in the sandbox that dates or expires asks it.
+    A file belongs to one state at a time. Raises Unusable for one that can't be had.
     """
 
     def __init__(
@@ -123,19 +130,23 @@ class State:
         #: told of each committed transaction that touched objects
         self.listeners: list[Callable[[list[Touched]], None]] = []
         self._touched: dict[tuple[str, str, str], Touched] = {}
-        if path:  # it holds tokens: for its owner only
-            Path(path).touch(mode=0o600)
-        self._db = sqlite3.connect(
-            str(path) if path else ":memory:", check_same_thread=False, isolation_level=None
-        )
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA busy_timeout=5000")
-        self._db.create_function("fold", 1, lambda v: fold(str(v)) if v is not None else None)
-        self._db.executescript(_SCHEMA + cabinet.SCHEMA + grants.SCHEMA + diary.SCHEMA)
+        self._lease = _leased(Path(path)) if path else -1
+        try:
+            self._db = _opened(path)
+        except BaseException:
+            self._release()
+            raise
         self.cabinet = cabinet.Cabinet(self._db, self._lock)
         self.grants = grants.Grants(self._db, self._lock)
         self.diary = diary.Diary(self._db, self._lock)
+        try:
+            self._complete(countries)
+        except sqlite3.Error as error:
+            self.close()
+            raise Unusable(f"The state file {path} can't be used: {error}.") from None
+
+    def _complete(self, countries: Sequence[str]) -> None:
+        """Founds the organisations that lack; those of an older version get what they lack."""
         with self.transaction():
             there = {str(one.body["CountryCode"]) for one in self.organisations()}
             for code in dict.fromkeys(countries or (() if there else DEFAULT)):
@@ -148,10 +159,20 @@ class State:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Lets another state have the file."""
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One at a time; commits at the end, rolls back on any exception. May be nested."""
+    def transaction(self, source: cabinet.Source = cabinet.API) -> Iterator[None]:
+        """One at a time; commits at the end, rolls back on any exception. May be nested.
+
+        `source` is what the history of each touched object says that it came from.
+        """
         with self._lock:
             if self._depth:
                 yield
@@ -161,7 +182,7 @@ class State:
             self._touched.clear()
             try:
                 yield
-                self._note()
+                self._note(source)
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -174,7 +195,7 @@ class State:
             for listener in self.listeners:
                 listener(touched)
 
-    def _note(self) -> None:
+    def _note(self, source: cabinet.Source) -> None:
         """Writes what the transaction made and changed into the history of each object."""
         for one in self._touched.values():
             self.cabinet.note(
@@ -182,8 +203,8 @@ class State:
                 cabinet.Note(
                     time=int(self.now() * 1000),
                     changes="Created" if one.created else "Updated",
-                    author=cabinet.SYSTEM,
-                    details="Received through the Xero API from Local Xero",  # own words
+                    author=source.author,
+                    details=source.details,
                 ),
             )
 
@@ -399,6 +420,58 @@ class State:
     def get(self, tenant: str, kind: str, identifier: str) -> Stored | None:
         found = self.objects(tenant, kind, "id = ?", (identifier,), limit=1)
         return found[0] if found else None
+
+
+def _leased(path: Path) -> int:
+    """An open file beside the state's own, locked for as long as it is open.
+
+    The system ends the lock with the process, however that ends. The database itself isn't locked
+    this way: closing a second handle of it would end SQLite's own locks. Raises Unusable.
+    """
+    whole = Path(os.path.realpath(path))  # two names of one file are one file
+    try:
+        found = os.open(f"{whole}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        raise Unusable(f"The folder of the state file {path} doesn't exist.") from None
+    except OSError as error:
+        raise Unusable(f"The state file {path} can't be used: {error.strerror}.") from None
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        whole.touch(mode=0o600)  # it holds tokens: for its owner only
+    except BlockingIOError:
+        os.close(found)
+        raise Unusable(f"Another local Xero is using the state file {path}.") from None
+    except OSError as error:
+        os.close(found)
+        raise Unusable(f"The state file {path} can't be used: {error.strerror}.") from None
+    return found
+
+
+def _opened(path: str | Path | None) -> sqlite3.Connection:
+    """The database with its tables; one of another make stays as it is. Raises Unusable."""
+    db: sqlite3.Connection | None = None
+    try:
+        db = sqlite3.connect(
+            str(path) if path else ":memory:", check_same_thread=False, isolation_level=None
+        )
+        db.execute("PRAGMA busy_timeout=5000")
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+        if tables and not tables >= {"settings", "organisations", "objects"}:
+            raise Unusable(f"The state file {path} is a database, but not of a local Xero.")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.create_function("fold", 1, lambda v: fold(str(v)) if v is not None else None)
+        tables_made = _SCHEMA + cabinet.SCHEMA + grants.SCHEMA + diary.SCHEMA
+        db.executescript(f"BEGIN; {tables_made} COMMIT;")
+    except BaseException as error:
+        if db is not None:
+            db.close()
+        if not isinstance(error, sqlite3.Error):
+            raise
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            raise Unusable(f"The state file {path} is no database.") from None
+        raise Unusable(f"The state file {path} can't be used: {error}.") from None
+    return db
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from xtiger.sandbox.shared import current
 from xtiger.sandbox.wire import Json, Malformed, dumps, loads
 
 _PAGE = 100
+#: of a call's number
+_DIGITS = 18
 #: characters of a body that one call's page shows
 _LONGEST = 100_000
 
@@ -43,9 +45,13 @@ def _summed(entry: Json) -> Json:
     return entry | {"good": len(elements) - len(bad), "bad": len(bad), "messages": messages}
 
 
-@blueprint.get("/calls/<int:sequence>")
-def call(sequence: int) -> str:
+@blueprint.get("/calls/<number>")
+def call(number: str) -> str:
     """One call: each element, and what went over the wire while it is still in memory."""
+    # digits of any number: what is longer than a sequence can be is no call of ours
+    if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
+        abort(404)
+    sequence = int(number)
     found = current().state.diary.calls(sequence + 1, 1)
     if not found or found[0]["sequence"] != sequence:
         abort(404)

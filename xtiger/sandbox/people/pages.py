@@ -15,6 +15,7 @@ from flask import (
     request,
     url_for,
 )
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as Answer
 
 from xtiger.sandbox.accounting.api import RESOURCES
@@ -23,7 +24,16 @@ from xtiger.sandbox.accounting.queries import Query, literal
 from xtiger.sandbox.forms import Note
 from xtiger.sandbox.kept.state import Organisation, State, Stored, fold
 from xtiger.sandbox.people import actions
-from xtiger.sandbox.people.portrait import Cell, Table, listing, portrait, table, words
+from xtiger.sandbox.people.portrait import (
+    Cell,
+    Table,
+    called,
+    listing,
+    portrait,
+    table,
+    title_of,
+    words,
+)
 from xtiger.sandbox.shared import current
 from xtiger.sandbox.wire import Json, Malformed, Reply, day, loads
 
@@ -34,6 +44,15 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
     " frame-ancestors 'none'; base-uri 'none'"
 )
+#: addresses that programs ask: what they answer stays as it is
+_PROGRAMS = ("/api.xro", "/connections", "/identity", "/connect/", "/_control", "/_static")
+_WRONG = {
+    400: "That can't be done",
+    404: "There is nothing here",
+    405: "Nothing can be opened here",
+    413: "That is too large",
+}
+_MISSING = "No page has this address, or what it showed was removed."
 _LOCKS = {"PeriodLockDate": "Period lock date", "EndOfYearLockDate": "Year end lock date"}
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
@@ -106,6 +125,18 @@ def told(note: Note, endpoint: str, **values: str) -> Answer:
 
 
 blueprint.before_request(trusted)
+
+
+@blueprint.app_errorhandler(HTTPException)
+def wrong(error: HTTPException) -> HTTPException | Answer:
+    """What went wrong, within the frame of the pages."""
+    if error.code not in _WRONG or request.path.lower().startswith(_PROGRAMS):
+        return error
+    answer = error.get_response()
+    said = _MISSING if error.code == 404 else error.description
+    page = render_template("wrong.html", title=_WRONG[error.code], said=said)
+    answer.set_data(page)
+    return answer
 
 
 @blueprint.app_context_processor
@@ -211,6 +242,12 @@ def _organisation_page(tenant: str, errors: list[str]) -> str:
     )
 
 
+@blueprint.get("/organisations/<tenant>/locks")
+def unlocked(tenant: str) -> Answer:
+    """The address that a refused form leaves in the browser leads back to the form."""
+    return redirect(url_for("pages.organisation", tenant=_organisation(tenant).tenant))
+
+
 @blueprint.post("/organisations/<tenant>/locks")
 def lock(tenant: str) -> Answer:
     """Sets or, left empty, clears the lock dates."""
@@ -306,6 +343,7 @@ def _thing_page(
         tables=tables,
         ids=_ids(),
         actions=actions.offered(books, known, stored, shown),
+        remark=actions.remark(known, stored),
         errors=errors,
         entered=entered,
     )
@@ -339,12 +377,16 @@ def _documents(books: Books, contact: str) -> Iterable[Table]:
 
 @blueprint.post("/organisations/<tenant>/<tab>/<key>/<action>")
 def act(tenant: str, tab: str, key: str, action: str) -> Answer:
-    """One action; refused, the page says why in Xero's words and keeps what was entered."""
+    """One action; refused, the page says why in Xero's words and keeps what was entered.
+
+    What can't be taken back is asked for by a page of its own first.
+    """
     books, chosen, known, stored = _found(tenant, tab, key)
-    offered = actions.offered(books, known, stored, known.show_alone(books, stored))
-    title = next((one.title for one in offered if one.name == action), "")
-    asked = action.startswith("status-") and "POST/id" in known.methods
-    if not title and not asked:
+    shown = known.show_alone(books, stored)
+    meant = actions.meant(books, known, stored, shown, action)
+    if meant and meant.asked and request.form.get("sure") != "yes":
+        return make_response(_question(books, known, stored, shown, meant))
+    if meant is None:
         errors = ["This can no longer be done here."]
     else:
         errors = actions.perform(books, known, stored, action, request.form)
@@ -353,10 +395,36 @@ def act(tenant: str, tab: str, key: str, action: str) -> Answer:
             books, chosen, known, stored, errors=errors, entered=request.form.to_dict()
         )
         return make_response(page, 400)
-    note = Note(f"Done: {title or action.removeprefix('status-').lower()}.")
+    assert meant is not None
+    note = Note(meant.done)
     if known.find(books, stored.id) is None:
         return told(note, "pages.listed", tenant=tenant, tab=tab)
     return told(note, "pages.thing", tenant=tenant, tab=tab, key=stored.id)
+
+
+@blueprint.get("/organisations/<tenant>/<tab>/<key>/<action>")
+def act_again(tenant: str, tab: str, key: str, action: str) -> Answer:
+    """The address that a refused action leaves in the browser leads back to the object."""
+    *_, stored = _found(tenant, tab, key)
+    return redirect(url_for("pages.thing", tenant=tenant, tab=tab, key=stored.id))
+
+
+def _question(
+    books: Books, known: Resource, stored: Stored, shown: Json, meant: actions.Action
+) -> str:
+    """Whether that is meant."""
+    name = called(shown, known.id_field)
+    verb = meant.title
+    if not title_of(shown)[1]:  # by its kind and amount
+        verb, name = verb.partition(" ")[0], f"the {name[:1].lower()}{name[1:]}"
+    return render_template(
+        "question.html",
+        organisation=books.organisation,
+        tab=tabs()[_tab_of(known.kind, stored.body)],
+        key=stored.id,
+        question=f"{verb} {name}?",
+        action=meant,
+    )
 
 
 @blueprint.app_template_filter("address")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
+from xtiger.sandbox import bounds
 from xtiger.sandbox.accounting.api import RESOURCES
-from xtiger.sandbox.faults import CATALOGUE, LASTING, Fault
+from xtiger.sandbox.faults import CATALOGUE, LASTING, LONGEST_HOLD, Fault
 from xtiger.sandbox.forms import Note
 from xtiger.sandbox.people.pages import told, trusted
 from xtiger.sandbox.people.portrait import words
@@ -16,6 +17,7 @@ from xtiger.sandbox.shared import current
 from xtiger.sandbox.webhooks import CATEGORIES, EVERY, Mishaps
 
 _METHODS = ("GET", "PUT", "POST", "DELETE")
+_MISHAPS = {"duplicate": "Send twice", "drop": "Lose", "forge": "Sign wrongly"}
 
 blueprint = Blueprint("panel", __name__, template_folder="templates")
 blueprint.before_request(trusted)
@@ -55,13 +57,16 @@ def _words(fault: Fault) -> str:
     return next(same, next(alike, str(fault.kind)))
 
 
-def _number(name: str, kind: type[int] | type[float], plain: float) -> float:
-    """A number of the form. Raises ValueError."""
+def _whole(name: str, label: str, low: int, high: int = bounds.MOST) -> int | None:
+    """A whole number of the form, None where it was left empty. Raises ValueError."""
     given = request.form.get(name, "").strip()
-    try:
-        return kind(given) if given else plain
-    except ValueError:
-        raise ValueError(f"'{given}' is not a number.") from None
+    return bounds.typed_whole(given, label, low, high) if given else None
+
+
+def _real(name: str, label: str, high: float) -> float | None:
+    """A number of the form, None where it was left empty. Raises ValueError."""
+    given = request.form.get(name, "").strip()
+    return bounds.typed_real(given, label, 0, high) if given else None
 
 
 def _refused(error: Exception) -> Answer:
@@ -73,22 +78,32 @@ def add() -> Answer:
     """Lets the next matching calls meet one fault."""
     form = request.form
     try:
+        if form.get("fault") not in CATALOGUE:
+            raise ValueError("Choose what happens from the list.")
         ready = CATALOGUE[form["fault"]].fault
+        seconds = _real("seconds", "Seconds, if late", LONGEST_HOLD)
+        count = _whole("count", "How many calls", 1)
         wanted = {
             "kind": form["fault"],
             "method": form.get("method", ""),
             "resource": form.get("resource", ""),
             "tenant": form.get("tenant", ""),
-            "count": int(_number("count", int, 1)),
-            "seconds": _number("seconds", float, ready.seconds),
+            "count": 1 if count is None else count,
+            "seconds": ready.seconds if seconds is None else seconds,
             "after_store": ready.after_store,
             "status": ready.status,
         }
         fault = Fault.read(wanted)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         return _refused(error)
     current().faults.add([fault])
     return told(Note(f"Coming: {_words(fault)}."), "panel.faults")
+
+
+@blueprint.get("/faults/<any(clear, release, dial, limits):_>")
+def faults_again(_: str) -> Answer:
+    """The address that a refused form leaves in the browser leads back to the forms."""
+    return redirect(url_for("panel.faults"))
 
 
 @blueprint.post("/faults/clear")
@@ -107,7 +122,8 @@ def release() -> Answer:
 def dial() -> Answer:
     found = current().dial
     try:
-        percent, seed = _number("percent", float, 0), int(_number("seed", int, 0))
+        percent = _real("percent", "Per cent", 100) or 0
+        seed = _whole("seed", "Seed", 0, bounds.LARGEST_SEED) or 0
         found.set(percent, request.form.getlist("kinds"), seed)
     except ValueError as error:
         return _refused(error)
@@ -121,8 +137,8 @@ def limits() -> Answer:
     try:
         found.change(
             request.form.get("enforced") == "yes",
-            day=int(_number("day", int, 0)) or None,
-            minute=int(_number("minute", int, 0)) or None,
+            day=_whole("day", "Calls a day", 1),
+            minute=_whole("minute", "Calls a minute", 1),
         )
     except ValueError as error:
         return _refused(error)
@@ -170,6 +186,11 @@ def subscribe() -> Answer:
     return told(Note("The receiver is being asked now; reload in a moment."), "panel.webhooks")
 
 
+@blueprint.get("/webhooks/<any(end, mishaps):_>")
+def webhooks_again(_: str) -> Answer:
+    return redirect(url_for("panel.webhooks"))
+
+
 @blueprint.post("/webhooks/end")
 def unsubscribe() -> Answer:
     current().webhooks.unsubscribe(request.form.get("owner", ""))
@@ -179,8 +200,8 @@ def unsubscribe() -> Answer:
 @blueprint.post("/webhooks/mishaps")
 def mishaps() -> Answer:
     try:
-        wanted = {name: int(_number(name, int, 0)) for name in ("duplicate", "drop", "forge")}
+        wanted = {name: _whole(name, label, 0) or 0 for name, label in _MISHAPS.items()}
     except ValueError as error:
         return make_response(_webhooks_page([str(error)]), 400)
-    current().webhooks.mishaps = Mishaps(**{name: max(0, one) for name, one in wanted.items()})
+    current().webhooks.mishaps = Mishaps(**wanted)
     return told(Note("Saved for the next deliveries."), "panel.webhooks")

@@ -135,7 +135,14 @@ _TYPES = {
 }
 #: said elsewhere on the page, or of no use to people
 _UNSAID = frozenset(
-    {"HasErrors", "HasValidationErrors", "ValidationErrors", "StatusAttributeString", "LineItems"}
+    {
+        "HasAccount",
+        "HasErrors",
+        "HasValidationErrors",
+        "ValidationErrors",
+        "StatusAttributeString",
+        "LineItems",
+    }
 )
 
 
@@ -214,6 +221,22 @@ def title_of(shown: Json) -> tuple[str, str]:
     return name, str(shown.get(name) or "") if name else ""
 
 
+def called(shown: Json, id_field: str) -> str:
+    """What an object is called; one without number or name by its kind and amount or contact."""
+    name, title = title_of(shown)
+    if name == "Code" and shown.get("Name"):
+        return f"{title} {shown['Name']}"
+    if title or not id_field:
+        return title
+    kind = words(id_field.removesuffix("ID"))
+    for field_name in ("Amount", "Total"):
+        if shown.get(field_name) is not None:
+            return f"{kind} of {plain(shown[field_name], field_name)}"
+    contact = shown.get("Contact")
+    whose = title_of(contact)[1] if isinstance(contact, dict) else ""
+    return f"{kind} of {whose}" if whose else kind
+
+
 def status_of(shown: Json) -> str:
     return str(next((shown[one] for one in _STATUSES if shown.get(one)), ""))
 
@@ -225,26 +248,27 @@ def listing(
 
     `ids` maps the id fields that can be linked to what they link to.
     """
-    called = {title_of(one)[0] for one in members} - {""}
-    skip = called | ({"LastName"} if "FirstName" in called else set())
+    by = {title_of(one)[0] for one in members} - {""}
+    skip = by | ({"LastName"} if "FirstName" in by else set())
     if len(members) > 1:  # what is the same for all tells nothing
         skip |= {name for name in _TYPE_FIELDS if len({str(one.get(name)) for one in members}) == 1}
     telling = [name for name in _COLUMNS if any(_said(one.get(name)) for one in members)]
     columns = [name for name in telling if name not in skip]
     rows = []
     for one in members:
-        title = title_of(one)[1] or "(no number)"
+        title = title_of(one)[1] or called(one, id_field)
         first = Cell(title, id_field=id_field, id=str(one.get(id_field) or ""))
         rows.append([first, *(_cell(name, one.get(name), ids) for name in columns)])
-    heading = words(next(iter(called))) if len(called) == 1 else "Number"
+    kind = words(id_field.removesuffix("ID")) if id_field and not by else "Number"
+    heading = words(next(iter(by))) if len(by) == 1 else kind
     numeric = [any(row[at].numeric for row in rows) for at in range(len(columns) + 1)]
     return [heading, *map(words, columns)], numeric, rows
 
 
 def portrait(shown: Json, ids: dict[str, str], id_field: str) -> Portrait:
     """An object as a GET at its own address shows it."""
-    name, title = title_of(shown)
-    apart = {name, *_STATUSES, *_TOTALS, *_UNSAID, id_field}
+    name, title = title_of(shown)[0], called(shown, id_field)
+    apart = {name, *(("Name",) if name == "Code" else ()), *_STATUSES, *_TOTALS, *_UNSAID, id_field}
     facts: list[tuple[str, Cell]] = []
     tables: list[Table] = []
     for field_name in sorted(shown, key=_rank):
@@ -315,7 +339,9 @@ def table(title: str, members: Iterable[object], ids: dict[str, str]) -> Table |
         row = [_cell(name, one.get(name), ids) for name in names]
         own = next((name for name in one if name in ids and one[name]), "")
         if own and not row[0].id:
-            row[0] = Cell(row[0].text or "(no number)", row[0].numeric, id_field=own, id=one[own])
+            row[0] = Cell(
+                row[0].text or called(one, own), row[0].numeric, id_field=own, id=one[own]
+            )
         rows.append(row)
     numeric = [any(row[at].numeric for row in rows) for at in range(len(names))]
     return Table(title, [words(name) for name in names], numeric, rows)
@@ -354,10 +380,7 @@ def _named(name: str, value: Json, ids: dict[str, str]) -> Cell:
         price = value.get("UnitPrice")
         return Cell(plain(price, "UnitPrice"), numeric=price is not None)
     own = next((one for one in value if one in ids and value[one]), "")
-    said = title_of(value)[1]
-    code, called = value.get("Code"), value.get("Name")
-    if code and called:
-        said = f"{code} {called}"
+    said = called(value, own)
     if own:
         return Cell(said or str(value[own]), id_field=own, id=str(value[own]))
     return Cell(said or _joined(value))

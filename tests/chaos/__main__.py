@@ -1,0 +1,294 @@
+"""Kills workers until the figures say something, waits until all is quiet, and judges.
+
+One JSON line a database goes to standard output, what happens meanwhile to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import judge, worker, writer
+from tests.chaos.stage import Stage, stage
+from tests.chaos.worker import AFTER_COMMIT, BEFORE_COMMIT, IN_CALL, OUTSIDE, Fate, Orders
+
+#: Workers at once.
+WORKERS = 2
+#: Seconds that a worker has to come to its step before it is killed where it is.
+OVERDUE = 5.0
+#: Seconds until all must be quiet after the last kill.
+QUIET = 90.0
+#: The same for the control, whose damage doesn't mend by itself.
+CONTROL_QUIET = 20.0
+#: Presses of Retry in that time, for what failed.
+PRESSES = 8
+#: With every so many kills everybody is away until Xero has forgotten the call that was open.
+OUTAGE = 14
+#: Seconds of Xero's time for that: longer than a lost call waits to be looked for.
+AWAY = 450
+#: With so many kills each named step must have been hit.
+EVERY_STEP = 100
+#: Sentences shown of each count.
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large one kill test is."""
+
+    records: int
+    kills: int
+    seed: int
+    #: Seconds after which no more kills are made, reached or not.
+    longest: float
+    forgetful: bool = False
+
+
+def fates(chance: random.Random, *, forgetful: bool = False) -> Iterator[Fate]:
+    """Every named step in turn, then the deaths that none names, each followed by a random one.
+
+    The control needs no more than deaths with an answer unread.
+    """
+    unnamed = [BEFORE_COMMIT, AFTER_COMMIT, IN_CALL]
+    for step in cycle(["answered"] if forgetful else [*worker.named_steps(), *unnamed]):
+        most = 40 if step in (BEFORE_COMMIT, AFTER_COMMIT) else 3
+        yield Fate(step, chance.randint(1, most))
+        yield Fate(OUTSIDE)
+
+
+#: Deaths that leave a call open.
+_UNREAD = frozenset({"answered", IN_CALL})
+
+
+@dataclass(slots=True)
+class _Hand:
+    """One place of the crew: a process, its fate, and when it's killed from outside."""
+
+    process: Any = None
+    fate: Fate = field(default_factory=Fate)
+    until: float = 0.0
+
+
+class Crew:
+    """Workers that are started again as soon as they die."""
+
+    def __init__(self, stage: Stage, sizes: Sizes, context: Any) -> None:
+        self.stage = stage
+        self.sizes = sizes
+        self.context = context
+        self.chance = random.Random(sizes.seed)
+        self.fates = fates(self.chance, forgetful=sizes.forgetful)
+        self.hands = [_Hand() for _ in range(WORKERS)]
+        self.kills: Counter[str] = Counter()
+        self.started = 0
+        self.outages = 0
+
+    def work(self) -> None:
+        """Kills until there were enough, or the time is over."""
+        ends = time.monotonic() + self.sizes.longest
+        while self.kills.total() < self.sizes.kills and time.monotonic() < ends:
+            for hand in self.hands:
+                self._look_after(hand)
+            time.sleep(0.01)
+
+    def survive(self) -> None:
+        """From now on nobody dies: whoever is doomed is replaced."""
+        for hand in self.hands:
+            self._end(hand)
+            self._start(hand, Fate())
+
+    def stop(self) -> None:
+        """Ends all of them."""
+        for hand in self.hands:
+            self._end(hand)
+
+    def all_live(self) -> bool:
+        return all(hand.process.is_alive() for hand in self.hands)
+
+    def _look_after(self, hand: _Hand) -> None:
+        if hand.process is None:
+            self._start(hand, next(self.fates))
+        elif not hand.process.is_alive():
+            code = hand.process.exitcode
+            if code != -signal.SIGKILL:
+                raise SystemExit(f"A worker ended by itself ({code}); see {self.stage.folder}.")
+            self.kills[hand.fate.step] += 1
+            if hand.fate.step in _UNREAD and self.kills.total() >= OUTAGE * (self.outages + 0.5):
+                self._be_away()
+            self._start(hand, next(self.fates))
+        elif time.monotonic() > hand.until:
+            # One that never came to its step dies here; it is counted by what it died of.
+            hand.fate = Fate()
+            hand.until = time.monotonic() + OVERDUE
+            hand.process.kill()
+
+    def _be_away(self) -> None:
+        """Nobody works until Xero has surely forgotten the key of the call just left open."""
+        self.outages += 1
+        for hand in self.hands:
+            if hand.process is not None and hand.process.is_alive():
+                self._end(hand)
+                self.kills[OUTSIDE] += 1
+                hand.process = None
+        time.sleep(AWAY * self.stage.factor)
+
+    def _start(self, hand: _Hand, fate: Fate) -> None:
+        self.started += 1
+        orders = Orders(
+            self.started, self.stage.folder, self.stage.environment, fate, self.sizes.forgetful
+        )
+        seconds = OVERDUE if fate.step != OUTSIDE else self.chance.uniform(0.2, 2.5)
+        hand.fate, hand.until = fate, time.monotonic() + seconds
+        hand.process = self.context.Process(target=worker.run, args=(orders,))
+        hand.process.start()
+
+    @staticmethod
+    def _end(hand: _Hand) -> None:
+        if hand.process is not None:
+            hand.process.kill()
+            hand.process.join()
+
+
+def play(made: Stage, sizes: Sizes) -> tuple[Counter[str], judge.Verdict]:
+    """One kill test on a stage; answers with the kills by their kinds and the verdict."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.chaos.worker", "tests.chaos.writer"])
+    enough = context.Event()
+    plan = writer.Plan(sizes.records, sizes.seed)
+    people = context.Process(
+        target=writer.run, args=(made.folder, made.environment, plan, enough, made.organisations)
+    )
+    crew = Crew(made, sizes, context)
+    made.disturb(sizes.seed)
+    people.start()
+    try:
+        crew.work()
+        enough.set()
+        people.join(QUIET)
+        if people.exitcode != 0:
+            raise SystemExit(f"The writer ended with {people.exitcode}; see {made.folder}.")
+        crew.survive()
+        wait_until_quiet(made, CONTROL_QUIET if sizes.forgetful else QUIET)
+        if not crew.all_live():
+            raise SystemExit(f"A worker ended by itself; see {made.folder}.")
+    finally:
+        crew.stop()
+        people.kill()
+        made.calm()
+    return crew.kills, judge.judge(made)
+
+
+def wait_until_quiet(made: Stage, most: float) -> None:
+    """Returns when nothing is open any more, or it doesn't come to an end."""
+    until = time.monotonic() + most
+    pressed, presses = time.monotonic(), 0
+    while time.monotonic() < until:
+        with made.services.database.read() as session:
+            open_now = judge.left(session)
+        if not open_now:
+            return
+        if presses < PRESSES and time.monotonic() - pressed > 3:
+            presses += bool(writer.press_retry(made.services, most=500))
+            pressed = time.monotonic()
+        time.sleep(0.3)
+
+
+def report(name: str, sizes: Sizes, kills: int, verdict: judge.Verdict) -> None:
+    """The JSON line."""
+    line: dict[str, Any] = {"database": name, "records": verdict.records, "kills": kills}
+    line |= verdict.counts()
+    if sizes.forgetful:
+        line["control"] = True
+    print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def explain(made: Stage, verdict: judge.Verdict) -> None:
+    """What is needed to look."""
+    for name, found in verdict.found().items():
+        for sentence in found[:SHOWN]:
+            say(f"  {name}: {sentence}")
+        if len(found) > SHOWN:
+            say(f"  {name}: … {len(found) - SHOWN} more")
+    say(f"  Kept: {made.folder} (books.json, requests.json, passes.jsonl, the logs, the database)")
+
+
+def one(name: str, folder: Path, sizes: Sizes, factor: float) -> tuple[Counter[str], bool]:
+    """A kill test on one database; answers with its kills and whether it came out as it should."""
+    began = time.monotonic()
+    with stage(name, folder, factor) as made:
+        kills, verdict = play(made, sizes)
+        report(name, sizes, kills.total(), verdict)
+        ways = ", ".join(f"{count} {step}" for step, count in kills.most_common())
+        found_out = judge.found_out(made)
+        say(f"  {name}, {time.monotonic() - began:.0f} s: {ways}; {found_out}")
+        right = bool(verdict.duplicates) if sizes.forgetful else not any(verdict.counts().values())
+        if not right:
+            explain(made, verdict)
+    if right:
+        shutil.rmtree(folder, ignore_errors=True)
+    return kills, right
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--database", action="append", choices=["sqlite", "postgresql"])
+    parser.add_argument("--records", type=int, default=400, help="records on each database")
+    parser.add_argument("--kills", type=int, default=110, help="kills on each database")
+    parser.add_argument("--at-least", type=int, default=200, help="kills in all, else it fails")
+    parser.add_argument("--longest", type=float, default=270, help="seconds of killing on each")
+    parser.add_argument(
+        "--control", type=int, default=60, help="records of the control run; 0: none"
+    )
+    parser.add_argument("--control-kills", type=int, default=12)
+    parser.add_argument("--factor", type=float, default=0.02, help="how fast Xero's time passes")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> int:
+    asked = arguments()
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the local Xero speaks http on loopback
+    folder = Path(tempfile.mkdtemp(prefix="xtiger-chaos-"))
+    databases = asked.database or ["sqlite", "postgresql"]
+    total: Counter[str] = Counter()
+    all_right = True
+    for name in databases:
+        sizes = Sizes(asked.records, asked.kills, asked.seed, asked.longest)
+        kills, right = one(name, folder / name, sizes, asked.factor)
+        total += kills
+        all_right &= right
+    if asked.control:
+        sizes = Sizes(asked.control, asked.control_kills, asked.seed, asked.longest, forgetful=True)
+        all_right &= one(databases[0], folder / "control", sizes, asked.factor)[1]
+    if all_right:
+        shutil.rmtree(folder, ignore_errors=True)
+    if total.total() < asked.at_least:
+        say(f"Only {total.total()} kills were made of the {asked.at_least} that are needed.")
+        all_right = False
+    missed = [step for step in worker.named_steps() if not total[step]]
+    if missed and asked.at_least >= EVERY_STEP:
+        say(f"Nobody died at: {', '.join(missed)}.")
+        all_right = False
+    return 0 if all_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

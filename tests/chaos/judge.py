@@ -1,0 +1,357 @@
+"""The verdict: Xero's books and log, and XTiger's own tables, held against the CRM's records."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from tests.chaos.stage import Stage
+from tests.chaos.writer import number_in
+from xtiger.crm.builtin import Contact, Invoice, Product
+from xtiger.demo.books import Books, read_books
+from xtiger.domain import exactjson
+from xtiger.domain.queueing import OPEN, State
+from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.resources import CATALOGUE, Resource
+from xtiger.store import journal, logs
+from xtiger.store.models import (
+    Attempt,
+    AttemptElement,
+    Flag,
+    Organisation,
+    OutboxRow,
+    QueueItem,
+)
+
+Payload = Mapping[str, Any]
+#: A record in one organisation: the organisation's tenant and the record.
+Place = tuple[str, RecordRef]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Sentences about whatever is wrong, by the five counts."""
+
+    records: int = 0
+    duplicates: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    order_violations: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    check: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """The five counts."""
+        return {name: len(found) for name, found in self.found().items()}
+
+    def found(self) -> dict[str, list[str]]:
+        """The sentences by count."""
+        return {
+            "duplicates": self.duplicates,
+            "lost": self.lost,
+            "order_violations": self.order_violations,
+            "stuck": self.stuck,
+            "check": self.check,
+        }
+
+
+def judge(stage: Stage) -> Verdict:
+    """Judges a stage that is quiet; the local Xero must be calm. It leaves the papers there."""
+    verdict = Verdict()
+    books = read_books(stage.xero)
+    calls = stage.ask_xero("requests?after=0")["requests"]
+    (stage.folder / "requests.json").write_text(json.dumps(calls, indent=1))
+    (stage.folder / "books.json").write_bytes(
+        exactjson.dumps([books.contacts, books.items, books.invoices])
+    )
+    with stage.app.app_context(), stage.services.database.read() as session:
+        records = _Records(stage, stage.session, session)
+        verdict.records = len(records.all)
+        _compare(records, books, verdict)
+        verdict.order_violations += _order(stage, session, calls)
+        verdict.stuck += left(session)
+        checks = session.scalars(select(QueueItem).where(QueueItem.state == State.CHECK.value))
+        verdict.check += [_told(item) for item in checks]
+    return verdict
+
+
+def left(session: Session) -> list[str]:
+    """Whatever is open in XTiger's own tables, apart from items that wait for a person."""
+    states = [state.value for state in OPEN if state is not State.CHECK]
+    items = session.scalars(
+        select(QueueItem).where(QueueItem.state.in_(states)).order_by(QueueItem.id)
+    )
+    found = [_told(item) for item in items]
+    calls = session.scalars(select(Attempt).where(text("closed_at IS NULL"))).all()
+    found += [f"attempt {one.id} ({one.resource} {one.verb}) is open" for one in calls]
+    found += [f"run {run.id} hasn't ended: {run.sentence}" for run in logs.unended_runs(session)]
+    changes = session.scalar(select(func.count()).select_from(OutboxRow))
+    return found + ([f"{changes} changes weren't relayed"] if changes else [])
+
+
+def found_out(stage: Stage) -> str:
+    """How often calls without an answer were settled, and in which way."""
+    with stage.services.database.read() as session:
+        again = session.scalar(select(func.count()).where(Attempt.sends > 1))
+        late = session.scalar(
+            select(func.count()).where(Attempt.outcome.in_(["looked up", "due again"]))
+        )
+    return f"{again} calls replayed, {late} found out later"
+
+
+def _told(item: QueueItem) -> str:
+    return (
+        f"#{item.id} {item.module} {item.record_id} ({item.label}) is {item.state}: "
+        f"{item.sentence or ''} [blocked by {item.blocked_by}, tries {item.tries}]"
+    )
+
+
+# what is in Xero
+
+
+class _Records:
+    """The CRM's records that belong in Xero, by their place."""
+
+    def __init__(self, stage: Stage, crm: Any, session: Session) -> None:
+        self.stage = stage
+        self.all: dict[Place, Any] = {}
+        tenants = {row.id: row.tenant_id for row in session.scalars(select(Organisation))}
+        ours = {currency: tenants[one] for currency, one in stage.organisations.items()}
+        people = {row.id: row for row in crm.scalars(select(Contact))}
+        things = {row.id: row for row in crm.scalars(select(Product))}
+        ticked = {
+            RecordRef(Module(row.module), row.record_id): row
+            for row in session.scalars(select(Flag).where(Flag.allow.is_(True)))
+        }
+        for module, rows in ((Module.CONTACTS, people), (Module.PRODUCTS, things)):
+            for row in rows.values():
+                flag = ticked.get(RecordRef(module, str(row.id)))
+                if flag is not None:
+                    self._add(tenants[flag.organisation_id or 0], module, row)
+        for row in crm.scalars(select(Invoice)):
+            if RecordRef(Module.INVOICES, str(row.id)) not in ticked:
+                continue
+            tenant = ours[row.currency]
+            self._add(tenant, Module.INVOICES, row)
+            self._add(tenant, Module.CONTACTS, people[row.contact_id])
+            for line in row.lines:
+                if line.product_id:
+                    self._add(tenant, Module.PRODUCTS, things[line.product_id])
+
+    def _add(self, tenant: str, module: Module, row: Any) -> None:
+        self.all[tenant, RecordRef(module, str(row.id))] = row
+
+    def mark(self, place: Place) -> str:
+        """By what its object in Xero is known."""
+        _, ref = place
+        row = self.all[place]
+        if ref.module is Module.CONTACTS:
+            return self.stage.services.marker(ref)
+        if ref.module is Module.PRODUCTS:
+            return str(row.code)
+        return self.stage.services.links.record(ref)
+
+    def contact_mark(self, invoice: Invoice) -> str:
+        ref = RecordRef(Module.CONTACTS, str(invoice.contact_id))
+        return self.stage.services.marker(ref)
+
+
+def _compare(records: _Records, books: Books, verdict: Verdict) -> None:
+    """Each record is there once, as the CRM has it, and nothing else is there."""
+    objects: dict[tuple[str, Module, str], list[dict[str, Any]]] = defaultdict(list)
+    marks = {one["ContactID"]: str(one.get("ContactNumber") or "") for one in books.contacts}
+    for one in books.contacts:
+        mark = marks[one["ContactID"]] or f"without a mark: {one['Name']}"
+        objects[one["_tenant"], Module.CONTACTS, mark].append(one)
+    for one in books.items:
+        objects[one["_tenant"], Module.PRODUCTS, one["Code"]].append(one)
+    for one in books.invoices:
+        objects[one["_tenant"], Module.INVOICES, str(one.get("Url"))].append(one)
+    for place, row in records.all.items():
+        tenant, ref = place
+        found = objects.pop((tenant, ref.module, records.mark(place)), [])
+        ids = [one[_ID[ref.module]] for one in found]
+        verdict.duplicates += [f"{ref} ({row.label}) is in Xero again as {one}" for one in ids[1:]]
+        if not found:
+            verdict.lost.append(f"{ref} ({row.label}) isn't in Xero")
+            continue
+        apart = list(_apart(ref, row, found[0], marks, records))
+        if not apart and row.xero_id not in ids:
+            apart = [f"its id in the CRM is {row.xero_id}"]
+        if apart:
+            verdict.lost.append(f"{ref} ({row.label}, {ids[0]}): {'; '.join(apart)}")
+    for (_, module, mark), extra in objects.items():
+        verdict.duplicates += [f"{one[_ID[module]]} ({mark}) is no record's" for one in extra]
+
+
+_ID = {
+    Module.CONTACTS: "ContactID",
+    Module.PRODUCTS: "ItemID",
+    Module.INVOICES: "InvoiceID",
+}
+
+
+def _apart(
+    ref: RecordRef, row: Any, one: Mapping[str, Any], marks: Mapping[str, str], records: _Records
+) -> Iterator[str]:
+    """In what Xero's object differs from the CRM's record."""
+    pairs: dict[str, tuple[Any, Any]] = {}
+    if ref.module is Module.CONTACTS:
+        pairs["name"] = (one.get("Name"), row.name)
+        pairs["e-mail"] = (one.get("EmailAddress"), row.email)
+        pairs["version"] = (_version(one), number_in(row.street))
+    elif ref.module is Module.PRODUCTS:
+        pairs["price"] = (Decimal(one["SalesDetails"]["UnitPrice"]), row.price)
+        pairs["version"] = (_version(one), number_in(row.description))
+    else:
+        pairs["number"] = (one.get("InvoiceNumber"), row.number)
+        pairs["type"] = (one.get("Type"), "ACCPAY" if row.reference == "bill" else "ACCREC")
+        pairs["total"] = (Decimal(one["Total"]), row.total)
+        pairs["tax"] = (Decimal(one["TotalTax"]), row.tax_total)
+        pairs["lines"] = (len(one["LineItems"]), len(row.lines))
+        pairs["status"] = (one.get("Status"), "AUTHORISED")
+        pairs["contact"] = (marks.get(one["Contact"]["ContactID"]), records.contact_mark(row))
+        pairs["version"] = (_version(one), number_in(row.lines[0].description))
+    for name, (there, here) in pairs.items():
+        if there != here:
+            yield f"{name} is {there} in Xero and {here} in the CRM"
+
+
+def _version(body: Payload) -> int:
+    """How often the record had been changed when this was sent, 0 where it isn't said."""
+    words = [body.get("Description"), *_inner(body, "Addresses", "AddressLine1")]
+    words += _inner(body, "LineItems", "Description")[:1]
+    return max((number_in(one) for one in words), default=0)
+
+
+def _inner(body: Payload, part: str, name: str) -> list[Any]:
+    return [one.get(name) for one in body.get(part) or ()]
+
+
+# in which order
+
+
+def _order(stage: Stage, session: Session, calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Everything that went out of turn, by the journal and by Xero's own log."""
+    attempts = list(session.scalars(select(Attempt).order_by(Attempt.id)))
+    sent: dict[int, list[QueueItem]] = defaultdict(list)
+    rows = session.execute(
+        select(AttemptElement.attempt_id, QueueItem)
+        .join(QueueItem, QueueItem.id == AttemptElement.item_id)
+        .order_by(AttemptElement.attempt_id, AttemptElement.place)
+    )
+    for attempt_id, item in rows:
+        sent[attempt_id].append(item)
+    passes = _passes(stage)
+    return [
+        *_unjournalled(calls, attempts),
+        *_out_of_turn(attempts, sent, passes),
+        *_sent_while_open(attempts, sent),
+        *_overtaken(calls, attempts, sent),
+    ]
+
+
+def _passes(stage: Stage) -> dict[int, tuple[int, int]]:
+    """In which pass of which worker an attempt was opened; the last word on an id holds.
+
+    A transaction that was rolled back may leave its attempt's id to another one.
+    """
+    lines = (stage.folder / "passes.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    return {one["attempt"]: (one["worker"], one["pass"]) for one in told}
+
+
+def _unjournalled(calls: Iterable[Mapping[str, Any]], attempts: Iterable[Attempt]) -> Iterator[str]:
+    """Writes that the journal knows nothing of."""
+    known = {attempt.idempotency_key for attempt in attempts}
+    for call in calls:
+        if call["method"] in ("PUT", "POST") and call["idempotency_key"] not in known:
+            yield f"call {call['sequence']} ({call['resource']}) isn't in the journal"
+
+
+def _out_of_turn(
+    attempts: Sequence[Attempt],
+    sent: Mapping[int, Sequence[QueueItem]],
+    passes: Mapping[int, tuple[int, int]],
+) -> Iterator[str]:
+    """Within a pass: a later rank never before an earlier one, positions of a verb rising."""
+    ranks: dict[Any, tuple[int, int]] = {}
+    places: dict[Any, tuple[int, int]] = {}
+    for attempt in attempts:
+        here = (attempt.run_id, attempt.fence, attempt.organisation_id, *passes[attempt.id])
+        rank = CATALOGUE[Resource(attempt.resource)].rank
+        highest, other = ranks.get(here, (rank, attempt.id))
+        if rank < highest:
+            yield f"attempt {attempt.id} ({attempt.resource}) came after attempt {other}"
+        ranks[here] = max((highest, other), (rank, attempt.id))
+        for item in sent[attempt.id]:
+            last, other = places.get((*here, rank, attempt.verb), (0, 0))
+            if item.id <= last:
+                yield (
+                    f"#{item.id} went in attempt {attempt.id} after #{last} in attempt {other}, "
+                    f"in one pass of run {attempt.run_id}"
+                )
+            places[(*here, rank, attempt.verb)] = max((last, other), (item.id, attempt.id))
+
+
+def _sent_while_open(
+    attempts: Sequence[Attempt], sent: Mapping[int, Sequence[QueueItem]]
+) -> Iterator[str]:
+    """Records that went again while an earlier call of theirs was open."""
+    before: dict[tuple[int, str, str], Attempt] = {}
+    for attempt in attempts:
+        for item in sent[attempt.id]:
+            key = (item.organisation_id, item.module, item.record_id)
+            earlier = before.get(key)
+            if earlier is not None and (
+                earlier.closed_at is None or earlier.closed_at > attempt.opened_at
+            ):
+                yield (
+                    f"{item.module} {item.record_id} went in attempt {attempt.id} while attempt "
+                    f"{earlier.id} was open"
+                )
+            before[key] = attempt
+
+
+def _overtaken(
+    calls: Iterable[Mapping[str, Any]],
+    attempts: Iterable[Attempt],
+    sent: Mapping[int, Sequence[QueueItem]],
+) -> Iterator[str]:
+    """What Xero stored: an older version after a newer one, a child before what it names."""
+    by_key = {attempt.idempotency_key: attempt for attempt in attempts}
+    newest: dict[tuple[str, str, str], int] = {}
+    there: Counter[tuple[str, str]] = Counter()
+    for call in calls:
+        attempt = by_key.get(call["idempotency_key"])
+        if attempt is None or call["replayed"] or not call["elements"]:
+            continue
+        body = exactjson.loads(journal.body_of(attempt))
+        payloads: list[Payload] = body[attempt.resource]
+        for element, payload, item in zip(
+            call["elements"], payloads, sent[attempt.id], strict=True
+        ):
+            if not element["ok"]:
+                continue
+            tenant = call["tenant"]
+            record = (tenant, item.module, item.record_id)
+            version = _version(payload)
+            if version < newest.get(record, 0):
+                yield (
+                    f"call {call['sequence']} stored version {version} of {item.module} "
+                    f"{item.record_id} after version {newest[record]} (attempt {attempt.id})"
+                )
+            newest[record] = max(version, newest.get(record, 0))
+            needs = [str((payload.get("Contact") or {}).get("ContactID") or "")]
+            needs += [str(line.get("ItemCode") or "") for line in payload.get("LineItems") or ()]
+            for need in needs:
+                if need and not there[tenant, need]:
+                    yield f"call {call['sequence']} stored #{item.id} before {need} that it names"
+            there[tenant, str(element.get("id"))] += 1
+            there[tenant, str(payload.get("Code"))] += 1

@@ -1,0 +1,157 @@
+"""One worker process of the kill test: the real worker, which dies where it is told to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event, text, update
+from sqlalchemy.orm import Session
+
+from xtiger import telemetry
+from xtiger.app import create_app
+from xtiger.engine import scheduler
+from xtiger.engine.services import Services
+from xtiger.store import journal, queue
+from xtiger.store.models import Attempt
+
+#: Deaths that no named step covers: around each commit, and while a call is under way.
+BEFORE_COMMIT, AFTER_COMMIT, IN_CALL = "before a commit", "after a commit", "in a call"
+#: Lives until it is killed from outside.
+OUTSIDE = "at random"
+#: Seconds within which a death in a call comes.
+_CALL = 0.06
+
+
+def named_steps() -> list[str]:
+    """The steps that the engine names itself, in the order of its files."""
+    found: dict[str, None] = {}
+    for file in sorted(files("xtiger.engine").iterdir(), key=lambda one: one.name):
+        if file.name.endswith(".py"):
+            found |= dict.fromkeys(re.findall(r'observe\(\s*"([^"]+)"', file.read_text("utf-8")))
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Where a worker dies: at the `nth` time it comes to `step`."""
+
+    step: str = OUTSIDE
+    nth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What one worker process is told. `forgetful` is the control: no journal after a loss."""
+
+    number: int
+    folder: Path
+    environment: Mapping[str, str]
+    fate: Fate
+    forgetful: bool = False
+
+
+def run(orders: Orders) -> None:
+    """Works as `xtiger worker` does, until it dies or its parent has ended."""
+    into_file(orders.folder / "workers.log")
+    telemetry.configure()
+    app = create_app(instance=orders.folder, environment=orders.environment)
+    services: Services = app.extensions["xtiger"].services
+    _tell_passes(orders.folder / "passes.jsonl", orders.number)
+    if orders.forgetful:
+        _forget_calls()
+    _doom(services, orders.fate)
+    embedded = scheduler.Embedded(services)
+    services.dispatcher = embedded
+    embedded.start()
+    stay()
+
+
+def into_file(file: Path) -> None:
+    """Everything this process prints goes to the end of a file."""
+    target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+
+
+def stay() -> None:
+    """Returns when the process that started this one has ended."""
+    born_of = os.getppid()
+    while os.getppid() == born_of:
+        time.sleep(0.2)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _doom(services: Services, fate: Fate) -> None:
+    """Arranges the death at a named step, at a commit, or in a call."""
+    seen = itertools.count(1)
+
+    def die_now(*_: Any) -> None:
+        if next(seen) == fate.nth:
+            _die()
+
+    def at(step: str, then: Callable[[], None]) -> Callable[[str], None]:
+        return lambda now: then() if now == step else None
+
+    def die_soon() -> None:
+        if next(seen) == fate.nth:
+            threading.Timer(random.SystemRandom().uniform(0, _CALL), _die).start()
+
+    if fate.step == BEFORE_COMMIT:
+        event.listen(Engine, "commit", die_now)
+    elif fate.step == AFTER_COMMIT:
+        event.listen(Session, "after_commit", die_now)
+    elif fate.step == IN_CALL:
+        services.observe = at("journalled", die_soon)
+    elif fate.step != OUTSIDE:
+        services.observe = at(fate.step, die_now)
+
+
+def _tell_passes(file: Path, number: int) -> None:
+    """Notes in which pass each attempt was opened: the database doesn't say where one began."""
+    target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    mark, open_attempt = queue.mark, journal.open_attempt
+    passes, here = itertools.count(1), threading.local()
+
+    def marked(session: Session) -> int:
+        here.number = next(passes)
+        return mark(session)
+
+    def opened(session: Session, *what: Any, **more: Any) -> int:
+        attempt_id = open_attempt(session, *what, **more)
+        line = {"attempt": attempt_id, "worker": number, "pass": here.number}
+        os.write(target, json.dumps(line).encode() + b"\n")
+        return attempt_id
+
+    queue.mark, journal.open_attempt = marked, opened
+
+
+def _forget_calls() -> None:
+    """The control: a call whose answer was lost is forgotten, so it goes again by a new key."""
+
+    def forgotten(session: Session, organisation_id: int) -> list[Attempt]:
+        if session.connection().get_execution_options().get("xtiger_write"):
+            session.execute(
+                update(Attempt)
+                .where(Attempt.organisation_id == organisation_id, text("closed_at IS NULL"))
+                .values(closed_at=datetime.now(UTC), outcome="forgotten")
+                .execution_options(synchronize_session=False)
+            )
+        return []
+
+    journal.still_open = forgotten
