@@ -394,16 +394,13 @@ def test_full_width_digits_are_no_amount(client: SandboxClient) -> None:
 
 @pytest.mark.parametrize("step", ["archive", "status-VOIDED", "status-DELETED", "remove"])
 def test_what_ends_something_asks_first(client: SandboxClient, person: Person, step: str) -> None:
-    tab, made = {
-        "archive": ("contacts", lambda: client.created("Contacts", {"Name": "Mine"})["ContactID"]),
-        "status-VOIDED": (
-            "invoices",
-            lambda: approved(client, InvoiceNumber="INV-101")["InvoiceID"],
-        ),
-        "status-DELETED": ("payments", lambda: paid(client, 20)),
-        "remove": ("items", lambda: client.created("Items", {"Code": "B", "Name": "N"})["ItemID"]),
+    tab, field, made = {
+        "archive": ("contacts", "ContactID", client.created("Contacts", {"Name": "Mine"})),
+        "status-VOIDED": ("invoices", "InvoiceID", approved(client, InvoiceNumber="INV-101")),
+        "status-DELETED": ("payments", "PaymentID", {"PaymentID": paid(client, 20)}),
+        "remove": ("items", "ItemID", client.created("Items", {"Code": "B", "Name": "N"})),
     }[step]
-    path = at(client, tab, made())
+    path = at(client, tab, made[field])
     before = client.get(f"{tab}/{path.split('/')[-1]}").json()
     answer = person.fill(path, step)
     question = {

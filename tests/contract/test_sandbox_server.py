@@ -256,7 +256,10 @@ def test_command_line_starts_plain_mode() -> None:
         (["--state", "{}/garbage"], "The state file {}/garbage is no database."),
         (["--state", "{}/foreign"], "is a database, but not of a local Xero."),
         (["--state", "{}/none/x"], "The folder of the state file {}/none/x doesn't exist."),
-        (["--state", "/proc/x"], "The state file /proc/x can't be used"),
+        (
+            ["--state", "{}/garbage/x"],
+            "The state file {}/garbage/x can't be used: Not a directory.",
+        ),
         (["--record", "{}/garbage/x"], "The folder {}/garbage/x can't be used"),
     ],
 )

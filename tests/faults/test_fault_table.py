@@ -240,11 +240,11 @@ def _found(scene: Scene) -> str:
     if any(call["replayed"] for call in calls):
         return "the same bytes went again and Xero answered as before"
     told = [call["elements"] for call in calls if call["elements"]]
-    if len(told) > 1 and any(scene.calls_refused(elements) for elements in told):
-        if calls[-1]["method"] == "POST":
-            return "sent again, refused over its number, found to be the same, and updated"
+    updated = calls[-1]["method"] == "POST"
+    if updated and any(scene.calls_refused(elements) for elements in told):
+        return "sent again, refused over its number, found to be the same, and updated"
     if len(told) > 1:
-        return "sent again, as an update" if calls[-1]["method"] == "POST" else "sent again"
+        return "sent again, as an update" if updated else "sent again"
     looked = [row for row in scene.engine.requests() if row["method"] == "GET"]
     if any(row["resource"] == "Invoices" for row in looked):
         return "found in Xero, not sent again"
