@@ -132,7 +132,8 @@ def main(calls: int = 60) -> None:
     print(f"A call of {BATCH} invoices x {LINES} lines, mean of {calls}:")
     print(f"{'local Xero':<24}{'client CPU':>12}{'its CPU':>12}{'ratio':>8}{'elapsed':>12}")
     for name, options in (("full", ()), ("plain", ("--plain",))):
-        with local_xero(*options) as xero:
+        # the client paces itself by what the headers say is left
+        with local_xero("--minute-limit", "1000000", *options) as xero:
             own, other, elapsed = writing(xero, calls)
         print(
             f"{name:<24}{own * 1000:>9.2f} ms{other * 1000:>9.2f} ms"
