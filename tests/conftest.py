@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from hypothesis import settings as trying
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
@@ -25,6 +26,12 @@ from xtiger.store.schema import Database, migrate
 from xtiger.xero.client import XeroClient
 
 pytest_plugins = ("tests.witness.plugin",)
+
+# The same examples in every `make test`, so that a failure can be seen again; `make prove` tries
+# others.
+trying.register_profile("test", derandomize=True)
+if not os.environ.get("XTIGER_PROVE"):
+    trying.load_profile("test")
 
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the local Xero speaks http on loopback
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.witness.openapi import described_in
 
 from .conftest import SandboxClient
 
@@ -15,12 +15,10 @@ jsonschema = pytest.importorskip("jsonschema")
 referencing = pytest.importorskip("referencing")
 yaml = pytest.importorskip("yaml")
 
-_BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "xero"
-_FOLDER = Path(os.environ.get("XERO_OPENAPI_DIR", _BESIDE))
-_FILE = _FOLDER / "xero_accounting.yaml"
+_FILE = described_in()
 
 pytestmark = pytest.mark.skipif(
-    not _FILE.is_file(), reason="no xero_accounting.yaml; set XERO_OPENAPI_DIR to its folder"
+    _FILE is None, reason="no xero_accounting.yaml; XTIGER_XERO_OPENAPI names it or its folder"
 )
 
 
