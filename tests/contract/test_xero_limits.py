@@ -26,6 +26,9 @@ from xtiger.domain.errors import TransientError, UnknownOutcome
 from xtiger.domain.resources import Resource, Verb
 from xtiger.ports import Access, Answer, Minute
 from xtiger.sandbox import Running, start
+from xtiger.store import leases, usage
+from xtiger.store.models import Organisation
+from xtiger.store.schema import Database
 from xtiger.xero.client import XeroClient
 from xtiger.xero.limits import Pacer, Turn
 
@@ -135,6 +138,42 @@ def test_batches_take_hardly_longer_than_the_limit_allows(
         client.close()
     assert all(not one.counts and one.retry_after for one in waits)
     took = (clock.now() - began).total_seconds() - seconds
+    assert took <= 1.05 * (ceil(count / 60) - 1) * 60
+    assert len(refusals) <= 1
+
+
+@pytest.mark.parametrize("count", [200, 1000])
+def test_two_workers_sharing_an_organisation_by_lease_keep_the_same_time(
+    xero: Running, clock: SimulatedClock, refusals: list[str], database: Database, count: int
+) -> None:
+    """Each holds the real lease for seven calls; the window goes over through the database."""
+    clients = [client_for(xero.api_url, clock) for _ in range(2)]
+    access = access_to(xero, clients[0])
+    with database.write() as session:
+        row = Organisation(tenant_id=access.tenant_id, name="Kauri Trading")
+        session.add(row)
+        session.flush()
+        one = row.id
+    began = clock.now()
+    waits: list[TransientError] = []
+    for place in range(0, count, 7):
+        worker = place // 7 % 2
+        lease = leases.take(database, one, holder=f"w{worker}", now=clock.now(), seconds=180)
+        assert lease is not None
+        with database.read() as session:
+            minute = usage.minute_of(session.get_one(Organisation, one))
+        for _ in range(place, min(place + 7, count)):
+            given = replace(access, minute=minute)
+            answer = until_it_goes(clock, clients[worker], given, waits)
+            minute = answer.minute
+        with database.write() as session:
+            leases.guard(session, lease)
+            kept = session.get_one(Organisation, one)
+            usage.learn(kept, day_left=answer.day_left, minute=minute, now=clock.now())
+        leases.release(database, lease)
+    for client in clients:
+        client.close()
+    took = (clock.now() - began).total_seconds()
     assert took <= 1.05 * (ceil(count / 60) - 1) * 60
     assert len(refusals) <= 1
 
