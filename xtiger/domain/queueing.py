@@ -28,11 +28,23 @@ WAITING = (State.PENDING, State.BLOCKED, State.FAILED, State.CHECK)
 OPEN = (*WAITING, State.RUNNING)
 ENDED = (State.SUCCEEDED, State.UNCHANGED, State.SUPERSEDED, State.CANCELLED)
 
-#: What may follow what. An ended item never changes again.
+#: Each state in one sentence, where an item has none of its own.
+SENTENCES: dict[State, str] = {
+    State.PENDING: "It waits its turn.",
+    State.RUNNING: "It is on its way to Xero.",
+    State.BLOCKED: "It waits for another record.",
+    State.FAILED: "It was refused. Mend the cause, then retry it: it goes in its old place.",
+    State.CHECK: "It was sent and Xero's answer was lost. Look in Xero, then say what you found.",
+    State.SUCCEEDED: "Xero took it, and its answer equals what was meant.",
+    State.UNCHANGED: "Xero already had the same; nothing was sent.",
+    State.SUPERSEDED: "A newer change of the record took its place.",
+    State.CANCELLED: "It was taken out of the queue.",
+}
+
+#: What may follow what. An ended item never changes again. The database keeps the same list
+#: (migration core0003), so that no other hand can leave it.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset(
-        {State.RUNNING, State.SUPERSEDED, State.CANCELLED, State.BLOCKED, State.FAILED}
-    ),
+    State.PENDING: frozenset({State.RUNNING, State.SUPERSEDED, State.CANCELLED}),
     State.RUNNING: frozenset(
         {
             State.PENDING,
@@ -45,7 +57,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
             State.CANCELLED,
         }
     ),
-    State.BLOCKED: frozenset({State.PENDING, State.SUPERSEDED, State.CANCELLED, State.BLOCKED}),
+    State.BLOCKED: frozenset({State.PENDING, State.SUPERSEDED, State.CANCELLED}),
     State.FAILED: frozenset({State.PENDING, State.SUPERSEDED, State.CANCELLED}),
     State.CHECK: frozenset({State.PENDING, State.SUCCEEDED, State.CANCELLED}),
     **{state: frozenset() for state in ENDED},
@@ -55,6 +67,19 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 def allowed(before: State, after: State) -> bool:
     """Whether an item may go from one state to the other."""
     return after in TRANSITIONS[before]
+
+
+#: Where the phase of destructive operations begins: behind every rank, in their reverse order.
+LAST = 1000
+
+
+def turn(rank: int, *, removes: bool) -> int:
+    """An item's turn in a pass: creates and updates by rank, then removals by rank reversed.
+
+    So a payment goes before the invoice it pays is voided, and that before its contact is
+    archived.
+    """
+    return LAST - rank if removes else rank
 
 
 @dataclass(frozen=True, slots=True)

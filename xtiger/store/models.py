@@ -231,6 +231,13 @@ class Profile(Base):
     add_needed: Mapped[bool] = mapped_column(default=True)
     #: How often scheduled runs take a failed item again by themselves.
     retries: Mapped[int] = mapped_column(Integer, default=0)
+    #: One batch in flight, and whatever fails or waits holds all that stands behind it.
+    strict: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    #: What becomes of a bound object whose record is deleted in the CRM: leave, remove.
+    deleted: Mapped[str] = mapped_column(String(10), default="leave", server_default="leave")
+    #: Nothing of the module is sent while a person has paused it.
+    paused_at: Mapped[datetime | None] = mapped_column(Moment)
+    paused_by: Mapped[str | None] = mapped_column(String(255))
 
 
 class Template(Base):
@@ -281,7 +288,11 @@ class OutboxRow(Base):
 
 
 class QueueItem(Base):
-    """One record's transfer to one organisation; the id is its position, for ever."""
+    """One record's transfer to one organisation; the id is its position, for ever.
+
+    The database itself refuses states, steps between them and slots that
+    `domain.queueing` doesn't know (migration core0003).
+    """
 
     __tablename__ = "xtiger_queue"
     __table_args__ = (
@@ -293,6 +304,22 @@ class QueueItem(Base):
             "id",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_xtiger_queue_urgent",
+            "organisation_id",
+            "rank",
+            "id",
+            sqlite_where=text("state = 'pending' AND urgent = true"),
+            postgresql_where=text("state = 'pending' AND urgent = true"),
+        ),
+        Index(
+            "ix_xtiger_queue_held",
+            "organisation_id",
+            "rank",
+            "id",
+            sqlite_where=text("state IN ('blocked', 'failed', 'check')"),
+            postgresql_where=text("state IN ('blocked', 'failed', 'check')"),
         ),
         Index(
             "ix_xtiger_queue_blocked",
@@ -310,6 +337,7 @@ class QueueItem(Base):
     record_id: Mapped[str] = mapped_column(String(80))
     label: Mapped[str] = mapped_column(String(255), default="")
     resource: Mapped[str] = mapped_column(String(30))
+    #: Its turn in a pass (`domain.queueing.turn`): destructive ones come last, reversed.
     rank: Mapped[int] = mapped_column(Integer)
     action: Mapped[str] = mapped_column(String(10), default="Create")
     state: Mapped[str] = mapped_column(String(12), default="pending")
@@ -317,8 +345,12 @@ class QueueItem(Base):
     slot: Mapped[str | None] = mapped_column(String(120))
     blocked_by: Mapped[int | None] = mapped_column(Key)
     not_before: Mapped[datetime | None] = mapped_column(Moment)
+    #: Somebody waits for it: it goes ahead of what the schedule sends.
+    urgent: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     #: How often the item was refused; limits and lost leases don't count.
     tries: Mapped[int] = mapped_column(Integer, default=0)
+    #: How often a call it was in failed as a whole: each time it goes in a smaller one.
+    doubts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     #: How many changes merged into it.
     changes: Mapped[int] = mapped_column(Integer, default=1)
     #: A document's need added it; False where selection did.
@@ -391,6 +423,12 @@ class Attempt(Base):
     fence: Mapped[int] = mapped_column(Integer)
     resource: Mapped[str] = mapped_column(String(30))
     verb: Mapped[str] = mapped_column(String(6))
+    #: The object a call addresses, and the one below which it writes, where it isn't a batch.
+    xero_id: Mapped[str | None] = mapped_column(String(255))
+    owner_resource: Mapped[str | None] = mapped_column(String(30))
+    owner_id: Mapped[str | None] = mapped_column(String(40))
+    #: Of an attachment's file; NULL for JSON.
+    content_type: Mapped[str | None] = mapped_column(String(100))
     idempotency_key: Mapped[str] = mapped_column(String(128), unique=True)
     #: The exact bytes as sent, compressed by zlib; their hash stays for ever.
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -519,6 +557,17 @@ class Mail(Base):
     why: Mapped[str | None] = mapped_column(Text)
     made_at: Mapped[datetime] = mapped_column(Moment)
     sent_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Worker(Base):
+    """One process that works on the queue, and when it last showed that it lives."""
+
+    __tablename__ = "xtiger_worker"
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    #: serve, worker or fleet
+    kind: Mapped[str] = mapped_column(String(10))
+    started_at: Mapped[datetime] = mapped_column(Moment)
+    beat_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class Setting(Base):

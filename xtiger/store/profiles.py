@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -215,3 +216,31 @@ def put_setting(
 def drop_setting(session: Session, name: str) -> None:
     """Takes a setting out; one never set is fine."""
     session.execute(delete(Setting).where(Setting.name == name))
+
+
+#: The setting that a pause of everything leaves: {"at": ISO moment, "by": name}.
+PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when something is paused, and by whom."""
+
+    at: datetime
+    by: str
+
+
+def pause_of_all(session: Session) -> Pause | None:
+    """The pause of everything, None while there is none."""
+    found = setting(session, PAUSED)
+    return Pause(datetime.fromisoformat(found["at"]), str(found["by"])) if found else None
+
+
+def paused_modules(session: Session, organisation_id: int) -> dict[Module, Pause]:
+    """The modules of an organisation of which nothing may be sent now."""
+    rows = session.execute(
+        select(Profile.module, Profile.paused_at, Profile.paused_by).where(
+            Profile.organisation_id == organisation_id, Profile.paused_at.is_not(None)
+        )
+    )
+    return {Module(module): Pause(at, by or "somebody") for module, at, by in rows if at}

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from xtiger.domain.errors import TransientError
 from xtiger.domain.queueing import ENDED, OPEN, TRANSITIONS, WAITING, State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
@@ -77,6 +78,7 @@ def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dic
                 "action": statement.excluded.action,
                 "state": _when(again, State.PENDING.value, QueueItem.state),
                 "not_before": _when(again, None, QueueItem.not_before),
+                "blocked_by": None,
                 "tries": _when(again, 0, QueueItem.tries),
                 # Selection's own choice outlives the need of a document.
                 "needed": and_(QueueItem.needed, statement.excluded.needed),
@@ -284,7 +286,7 @@ def park(
     assert state in WAITING
     slot = slot_of(RecordRef(Module(item.module), item.record_id))
     newer = 0
-    while True:
+    for _taken in range(5):
         newer += _supersede(session, item.organisation_id, slot, by=item.id)
         if newer and state is State.FAILED:
             state, counts = State.PENDING, False
@@ -307,6 +309,7 @@ def park(
         except IntegrityError:
             continue  # a change took the slot between the two statements: it is superseded too
         return
+    raise TransientError("The record keeps changing; XTiger puts it back in a moment.")
 
 
 def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) -> int:
