@@ -134,7 +134,7 @@ def downgrade() -> None:
         for name in ("xtiger_queue_step", "xtiger_queue_shape", "xtiger_queue_new"):
             op.execute(f"DROP TRIGGER {name}")
     op.drop_table("xtiger_worker")
-    for name, (table, _columns_, _condition) in reversed(_indexes().items()):
+    for name, (table, _fields, _condition) in reversed(_indexes().items()):
         op.drop_index(name, table_name=table)
     for table, columns in reversed(_columns().items()):
         for column in reversed(columns):
