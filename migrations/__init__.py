@@ -10,6 +10,7 @@ VERSION_TABLE = "xtiger_alembic_version"
 def include_name(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
     """For a host's `env.py`: keeps its autogenerate from proposing to drop XTiger's tables.
 
-    Here it does the reverse duty too: kind "table" with our prefix is ours, nothing else.
+    Here it does the reverse duty too: kind "table" with our prefix is ours, nothing else. With
+    `include_schemas` it leaves out the schema in which a fleet's tokens lie.
     """
-    return kind != "table" or not (name or "").startswith("xtiger_")
+    return kind not in {"table", "schema"} or not (name or "").startswith("xtiger_")

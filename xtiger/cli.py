@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,16 +22,16 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from xtiger import __version__, telemetry
+from xtiger import __version__, fleet, telemetry
 from xtiger.app import create_app
 from xtiger.demo.browser import NotThere
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import scheduler
+from xtiger.engine import beats, doctor, figures, scheduler
 from xtiger.engine.services import Services
 from xtiger.sandbox.command import command as sandbox_command
 from xtiger.settings import SettingsFault
 from xtiger.store.models import LogEntry, QueueItem
-from xtiger.store.schema import migrate
+from xtiger.store.schema import BRANCHES, migrate
 
 
 def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,21 +63,26 @@ def _services(app: Flask) -> Services:
     return app.extensions["xtiger"].services  # type: ignore[no-any-return]
 
 
-def _until_told() -> None:
-    """Waits for Ctrl-C or SIGTERM."""
-    told: list[int] = []
+def _told_to_end() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM."""
+    told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: told.append(number))
-    while not told:
-        time.sleep(0.2)
+        signal.signal(number, lambda _number, _frame: told.set())
+    return told
 
 
 @main.command("migrate")
 @plainly
 def migrate_command() -> None:
     """Bring the database's tables to this version."""
-    migrate(_services(create_app()).database)
+    _migrate(_services(create_app()))
     click.echo("The database is up to date.")
+
+
+def _migrate(services: Services, *, branches: tuple[str, ...] = BRANCHES) -> None:
+    migrate(services.database, branches=branches)
+    if services.settings.fleet:
+        fleet.prepare(services.database)
 
 
 @main.command()
@@ -84,14 +91,15 @@ def migrate_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready.")
 @plainly
 def serve(port: int, host: str, as_json: bool) -> None:
-    """Pages, schedule and workers in one process."""
+    """Pages, schedule and workers in one process; with XTIGER_FLEET=yes pages alone."""
     from waitress.server import create_server
 
     app = create_app()
     services = _services(app)
-    migrate(services.database)
-    embedded = scheduler.Embedded(services)
-    services.dispatcher = embedded
+    _migrate(services)
+    embedded = None if services.settings.fleet else beats.Embedded(services, "serve")
+    if embedded is not None:
+        services.dispatcher = embedded
     try:
         server = create_server(
             app,
@@ -106,7 +114,8 @@ def serve(port: int, host: str, as_json: bool) -> None:
         raise click.ClickException(
             f"Port {port} can't be used: {error.strerror}. Name another with --port."
         ) from None
-    embedded.start()
+    if embedded is not None:
+        embedded.start()
     signal.signal(signal.SIGTERM, _leave)
     ready = {"url": services.settings.public_url}
     click.echo(json.dumps(ready) if as_json else f"XTiger runs at {ready['url']}")
@@ -117,27 +126,77 @@ def serve(port: int, host: str, as_json: bool) -> None:
         pass
     finally:
         server.close()
-        embedded.stop()
+        if embedded is not None:
+            embedded.stop()
 
 
 def _leave(_number: int, _frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _work(services: Services) -> None:
-    embedded = scheduler.Embedded(services)
-    services.dispatcher = embedded
-    embedded.start()
-    click.echo(f"Worker {services.worker} runs.")
-    _until_told()
-    embedded.stop()
+def _work(services: Services, *, in_fleet: bool, metrics: tuple[str, int | None]) -> None:
+    """Works until told to end; tells its figures at a port if one is named."""
+    with _telling_figures(services, *metrics):
+        if in_fleet:
+            fleet.Worker(services).run(lambda: _ready(services, "of the fleet "))
+            return
+        told = _told_to_end()
+        embedded = beats.Embedded(services)
+        services.dispatcher = embedded
+        embedded.start()
+        _ready(services, "")
+        told.wait()
+        embedded.stop()
+
+
+def _ready(services: Services, kind: str) -> None:
+    click.echo(f"Worker {services.worker} {kind}runs.")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _telling_figures(services: Services, address: str, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from waitress.server import create_server
+
+    try:
+        server = create_server(figures.wsgi(services), host=address, port=port, threads=2)
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} can't be used: {error.strerror}. Name another with --metrics-port."
+        ) from None
+    threading.Thread(target=server.run, name="xtiger-figures", daemon=True).start()
+    yield
+
+
+def _worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `xtiger worker`, alone and in a host."""
+    for option in (
+        click.option("--metrics-host", default="127.0.0.1", show_default=True),
+        click.option("--metrics-port", type=int, help="Tell figures for Prometheus at /metrics."),
+        click.option(
+            "--fleet", "in_fleet", is_flag=True, help="One of many machines; needs PostgreSQL."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @main.command()
+@_worker_options
 @plainly
-def worker() -> None:
+def worker(in_fleet: bool, metrics_host: str, metrics_port: int | None) -> None:
     """Schedule and workers alone, beside a server elsewhere."""
-    _work(_services(create_app()))
+    services = _services(create_app())
+    _work(services, in_fleet=in_fleet, metrics=(metrics_host, metrics_port))
+
+
+def _sync_once(services: Services) -> None:
+    """One pass; SIGTERM lets the calls under way end."""
+    services.stopping = _told_to_end().is_set
+    click.echo(scheduler.once(services).sentence)
 
 
 @main.command()
@@ -145,9 +204,7 @@ def worker() -> None:
 @plainly
 def sync(due: bool) -> None:
     """One pass, for hosts that only have cron."""
-    services = _services(create_app())
-    scheduler.once(services)
-    click.echo("Done.")
+    _sync_once(_services(create_app()))
 
 
 @main.command("queue")
@@ -197,6 +254,43 @@ def _print(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     Console().print(table)
+
+
+def _doctor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+        click.option("--repair", is_flag=True, help="Mend what can be mended safely first."),
+    ):
+        command = option(command)
+    return command
+
+
+def _examine(services: Services, *, repair: bool, as_json: bool) -> None:
+    """Ends with 0 where all is well, with 1 where something is left to do."""
+    diagnosis = doctor.repair(services) if repair else doctor.examine(services)
+    if as_json:
+        click.echo(json.dumps({"well": diagnosis.well, **asdict(diagnosis)}))
+        sys.exit(0 if diagnosis.well else 1)
+    for each in diagnosis.mended:
+        click.echo(each.sentence)
+    if diagnosis.findings:
+        _print(
+            ("Check", "What is wrong", "Rows", "Such as", "What to do"),
+            [
+                (one.check, one.sentence, one.rows, ", ".join(one.named), one.action)
+                for one in diagnosis.findings
+            ],
+        )
+    click.echo(diagnosis.sentence)
+    sys.exit(0 if diagnosis.well else 1)
+
+
+@main.command("doctor")
+@_doctor_options
+@plainly
+def doctor_command(repair: bool, as_json: bool) -> None:
+    """Look whether the queue, its calls and its database are as they must be."""
+    _examine(_services(create_app()), repair=repair, as_json=as_json)
 
 
 @main.command("user")
@@ -264,23 +358,33 @@ host = AppGroup("xtiger", help="XTiger inside this app.")
 
 
 @host.command("worker")
+@_worker_options
 @plainly
-def host_worker() -> None:
+def host_worker(in_fleet: bool, metrics_host: str, metrics_port: int | None) -> None:
     """Schedule and workers for this app's records."""
-    _work(_services(current_app._get_current_object()))  # type: ignore[attr-defined]
+    services = _services(current_app._get_current_object())  # type: ignore[attr-defined]
+    _work(services, in_fleet=in_fleet, metrics=(metrics_host, metrics_port))
 
 
 @host.command("migrate")
 @plainly
 def host_migrate() -> None:
     """Bring XTiger's own tables to this version; the host's are left alone."""
-    migrate(_services(current_app._get_current_object()).database, branches=("core",))  # type: ignore[attr-defined]
+    _migrate(_services(current_app._get_current_object()), branches=("core",))  # type: ignore[attr-defined]
     click.echo("XTiger's tables are up to date.")
+
+
+@host.command("doctor")
+@_doctor_options
+@plainly
+def host_doctor(repair: bool, as_json: bool) -> None:
+    """Look whether the queue, its calls and its database are as they must be."""
+    services = _services(current_app._get_current_object())  # type: ignore[attr-defined]
+    _examine(services, repair=repair, as_json=as_json)
 
 
 @host.command("sync")
 @plainly
 def host_sync() -> None:
     """One pass, for hosts that only have cron."""
-    scheduler.once(_services(current_app._get_current_object()))  # type: ignore[attr-defined]
-    click.echo("Done.")
+    _sync_once(_services(current_app._get_current_object()))  # type: ignore[attr-defined]

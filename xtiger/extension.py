@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from typing import Any
 
 from flask import Flask
 
+from xtiger import fleet
+from xtiger.domain.errors import PermanentError
 from xtiger.engine.services import NoDispatcher, Services, SystemClock
 from xtiger.mail import FlaskMail
-from xtiger.ports import Clock, CrmPort, MailPort
+from xtiger.ports import Clock, CrmPort, Dispatcher, MailPort
 from xtiger.settings import Settings, SettingsFault, instance_folder
 from xtiger.store.crypto import KeyRing, keys_of
 from xtiger.store.schema import Database
@@ -59,9 +62,10 @@ class XTiger:
         with app.app_context():
             url = self._db.engine.url
         clock = self._clock or SystemClock()
+        database = Database(url, max_pages=settings.max_pages or None)
         self.access = self._access
         self.services = Services(
-            database=Database(url, max_pages=settings.max_pages or None),
+            database=database,
             settings=settings,
             ring=_ring(app, settings),
             crm=self._crm,
@@ -74,9 +78,10 @@ class XTiger:
                 secret_in_body=settings.xero_secret_in == "body",  # noqa: S105 - a place, no secret
             ),
             mail=_mail(app, settings),
-            worker=f"{socket.gethostname()}:{os.getpid()}",
+            # Containers share host names and numbers of processes; no two may share this one.
+            worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}",
             clock=clock,
-            dispatcher=NoDispatcher(),
+            dispatcher=_dispatcher(database, settings),
             read_delivery=webhooks.read,
         )
         watch = getattr(self._crm, "watch", None)
@@ -86,6 +91,16 @@ class XTiger:
         app.register_blueprint(create_blueprint(), url_prefix=self._prefix)
         if self.small_crm:
             app.register_blueprint(create_crm_blueprint(), url_prefix=self._prefix)
+
+
+def _dispatcher(database: Database, settings: Settings) -> Dispatcher:
+    """Who is woken: nobody here, or the fleet. Raises SettingsFault."""
+    if not settings.fleet:
+        return NoDispatcher()
+    try:
+        return fleet.Tokens(database)
+    except PermanentError as refusal:
+        raise SettingsFault(f"XTIGER_FLEET is set. {refusal.sentence}") from None
 
 
 def _mail(app: Flask, settings: Settings) -> MailPort | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -84,13 +84,22 @@ class Minute:
     left: int
 
 
+def unheard() -> None:
+    """Nobody waits to hear it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a call to one organisation needs; `minute` is what another worker last knew of it."""
+    """What a call to one organisation needs; `minute` is what another worker last knew of it.
+
+    `entered` is called once the call has its place with Xero's limits: who starts several at
+    once waits for it, so that they go out in the order in which they were started.
+    """
 
     access_token: str = field(repr=False)
     tenant_id: str
     minute: Minute | None = None
+    entered: Callable[[], None] = field(default=unheard, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,8 @@ class Element:
     faults: tuple[str, ...] = ()
     #: It was there before this call: found by its key, perhaps with older content.
     earlier: bool = False
+    #: What was sent and what Xero has instead, in a few words each, for the log.
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

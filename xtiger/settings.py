@@ -176,6 +176,14 @@ class Settings:
     xero_webhook_key: str = _setting(_text, "", secret=True)
     #: How often the schedule drains the queue.
     sync_interval: int = _setting(_whole(1, 86_400), 300)
+    #: Of a day's calls so many in a hundred are kept for invoices and payments.
+    day_reserve: int = _setting(_whole(0, 90), 10)
+    #: How many organisations one process works on at once; more of them take turns.
+    organisations_at_once: int = _setting(_whole(1, 64), 16)
+    #: Workers are elsewhere (`xtiger worker --fleet`): this process only wakes them.
+    fleet: bool = _setting(_yes_no, False)
+    #: Who reads /metrics from another machine must send it; without one only this machine may.
+    metrics_token: str = _setting(_text, "", secret=True)
     #: Scales all of Xero's time-outs and windows; only tests and the local Xero set it.
     time_factor: float = _setting(_factor, 1.0)
     mail_server: str = _setting(_text, "")
@@ -186,6 +194,11 @@ class Settings:
     mail_sender: str = _setting(_text, "xtiger@localhost")
     #: Who gets the mail after each run, unless somebody chose on the page.
     report_recipients: tuple[str, ...] = _setting(_addresses, ())
+    #: Days for which the exact bytes of calls, ended queue items, and log, calls, runs and their
+    #: mails are kept; 0 keeps them for ever.
+    keep_bytes_days: int = _setting(_whole(0, 36_500), 130)
+    keep_queue_days: int = _setting(_whole(0, 36_500), 400)
+    keep_log_days: int = _setting(_whole(0, 36_500), 2922)
     #: Bounds a SQLite file, in pages of 4 kB; 0 is unbounded.
     max_pages: int = _setting(_whole(0, 2**31), 0)
 

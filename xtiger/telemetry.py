@@ -1,7 +1,8 @@
-"""Structured logs without secrets."""
+"""Structured logs without secrets, and the figures of this process for Prometheus."""
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 import sys
@@ -9,6 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _SECRET_NAMES = re.compile(
     r"(token|secret|password|authorization|cookie|code_verifier|keys?$)", re.I
@@ -28,6 +30,8 @@ def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
 
 def configure(*, verbose: bool = False) -> None:
     """Standalone logging: one line an event on stderr. A host keeps its own."""
+    # A tick that comes while the last one still works is left out; that is as it should be.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -47,3 +51,41 @@ def configure(*, verbose: bool = False) -> None:
 def logger(name: str) -> Any:
     """The log of one part of the program."""
     return structlog.get_logger(part=name)
+
+
+#: The counters of this process, apart from those a host may have.
+FIGURES = CollectorRegistry()
+_CALLS = Counter(
+    "xtiger_calls",
+    "Calls to Xero of this process, by the answer's status; lost: none came.",
+    ("kind", "outcome"),
+    registry=FIGURES,
+)
+_CALL_SECONDS = Histogram(
+    "xtiger_call_seconds",
+    "Seconds from a call to Xero to its whole answer.",
+    ("kind",),
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
+    registry=FIGURES,
+)
+
+
+def count_call(kind: str, outcome: str, seconds: float) -> None:
+    """Counts one call that went out; `kind` is write or read, `outcome` a status or `lost`."""
+    _CALLS.labels(kind, outcome).inc()
+    _CALL_SECONDS.labels(kind).observe(seconds)
+
+
+def may_read_figures(
+    token: str, *, authorization: str, address: str, host: str, forwarded: bool
+) -> bool:
+    """Whether somebody may read the figures: by the token, or without one from this machine.
+
+    `address` is the peer's, `host` the request's Host header, `forwarded` whether a proxy passed
+    the request on: a proxy on this machine must not open them to the world.
+    """
+    if token:
+        return hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
+    names = {"127.0.0.1", "::1", "localhost"}
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    return address in {"127.0.0.1", "::1"} and name.strip("[]") in names and not forwarded

@@ -56,17 +56,23 @@ def _columns() -> dict[str, list[sa.Column]]:
             sa.Column("paused_at", _MOMENT, nullable=True),
             sa.Column("paused_by", sa.String(length=255), nullable=True),
         ],
+        "xtiger_run": [
+            sa.Column("urgency", sa.Integer(), nullable=False, server_default="0"),
+        ],
         "xtiger_attempt": [
             sa.Column("xero_id", sa.String(length=255), nullable=True),
             sa.Column("owner_resource", sa.String(length=30), nullable=True),
             sa.Column("owner_id", sa.String(length=40), nullable=True),
             sa.Column("content_type", sa.String(length=100), nullable=True),
         ],
+        "xtiger_attempt_element": [
+            sa.Column("equal_before", sa.Text(), nullable=True),
+        ],
     }
 
 
-def _indexes() -> dict[str, tuple[str, list[str], str]]:
-    """Table, columns and condition of each new index."""
+def _indexes() -> dict[str, tuple[str, list[str], str | None]]:
+    """Table, columns and condition of each new index; the last ones serve the pages' lists."""
     return {
         "ix_xtiger_queue_urgent": (
             "xtiger_queue",
@@ -78,6 +84,25 @@ def _indexes() -> dict[str, tuple[str, list[str], str]]:
             ["organisation_id", "rank", "id"],
             "state IN ('blocked', 'failed', 'check')",
         ),
+        "ix_xtiger_attempt_bytes": (
+            "xtiger_attempt",
+            ["closed_at", "id"],
+            "closed_at IS NOT NULL AND body IS NOT NULL",
+        ),
+        "ix_xtiger_queue_cause": (
+            "xtiger_queue",
+            ["cause", "id"],
+            "state IN ('failed', 'check')",
+        ),
+        # Without what is pending, which claims find by an index of their own.
+        "ix_xtiger_queue_organisation": (
+            "xtiger_queue",
+            ["organisation_id", "state", "id"],
+            "state <> 'pending'",
+        ),
+        "ix_xtiger_log_organisation": ("xtiger_log", ["organisation_id", "id"], None),
+        "ix_xtiger_log_at": ("xtiger_log", ["at"], None),
+        "ix_xtiger_run_asked_at": ("xtiger_run", ["asked_at"], None),
     }
 
 
@@ -86,7 +111,7 @@ def upgrade() -> None:
         for column in columns:
             op.add_column(table, column)
     for name, (table, columns, condition) in _indexes().items():
-        where = sa.text(condition)
+        where = sa.text(condition) if condition else None
         op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "xtiger_worker",

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from xtiger import telemetry
 from xtiger.app import create_app
-from xtiger.engine import scheduler
+from xtiger.engine import beats
 from xtiger.engine.services import Services
 from xtiger.store import journal, queue
 from xtiger.store.models import Attempt
@@ -73,7 +73,7 @@ def run(orders: Orders) -> None:
     if orders.forgetful:
         _forget_calls()
     _doom(services, orders.fate)
-    embedded = scheduler.Embedded(services)
+    embedded = beats.Embedded(services)
     services.dispatcher = embedded
     embedded.start()
     stay()

@@ -10,7 +10,9 @@ from tests.engine.scenes import (
     KAURI,
     all_ended,
     ask,
+    attempts,
     change_profile,
+    control,
     created,
     crm,
     fault,
@@ -175,18 +177,40 @@ def test_what_the_mapping_can_not_send_fails_before_any_call(engine: Engine) -> 
     assert all_ended(engine)
 
 
-def test_a_call_refused_as_a_whole_fails_its_records_with_the_reason(
-    engine: Engine,
+def test_a_record_that_spoils_its_call_is_found_by_halving_and_fails_alone(
+    each_engine: Engine,
 ) -> None:
+    engine = each_engine
     engine.connect(KAURI)
-    invoices(engine, 2)
-    fault(engine, "status", resource="Invoices", method="PUT", status=413)
+    invoices(engine, 50)
+    spoilt = {"resource": "Invoices", "method": "PUT", "status": 413, "text": '"INV-17"'}
+    fault(engine, "status", count=100, **spoilt)
     sync(engine)
-    assert [item.state for item in items(engine, "Invoices")] == ["failed", "failed"]
-    assert "larger than Xero takes" in str(item_of(engine, "INV-1").sentence)
-    retry(engine, "INV-1", "INV-2")
+    control(engine, "faults", [])
+    failed = [item.label for item in items(engine, "Invoices") if item.state == "failed"]
+    assert failed == ["INV-17"]
+    assert "larger than Xero takes" in str(item_of(engine, "INV-17").sentence)
+    assert kept(engine)["invoices"] == 49
+    # 50, then its halves down to the one: no more than two calls for each halving.
+    assert len(attempts(engine)) <= 1 + 1 + 2 * 6
+    assert {attempt.outcome for attempt in attempts(engine)} == {"settled", "refused"}
+    retry(engine, "INV-17")
     assert all_ended(engine)
-    assert kept(engine)["invoices"] == 2
+    assert kept(engine)["invoices"] == 50
+
+
+def test_a_refusal_that_is_about_every_record_is_not_halved_to_the_last(engine: Engine) -> None:
+    engine.connect(KAURI)
+    invoices(engine, 120)
+    fault(engine, "status", count=300, resource="Invoices", method="PUT", status=413)
+    sync(engine)
+    control(engine, "faults", [])
+    assert {item.state for item in items(engine, "Invoices")} == {"failed"}
+    assert "larger than Xero takes" in str(item_of(engine, "INV-1").sentence)
+    assert len(writes(engine, "Invoices")) < 40
+    retry(engine, *(f"INV-{number}" for number in range(1, 121)))
+    assert all_ended(engine)
+    assert kept(engine)["invoices"] == 120
 
 
 def test_the_child_of_a_cancelled_parent_does_not_wait_for_ever(each_engine: Engine) -> None:

@@ -30,7 +30,7 @@ from tests.engine.scenes import (
     work,
     writes,
 )
-from xtiger.engine import connect, intake, reports, scheduler
+from xtiger.engine import connect, intake, pausing, reports, scheduler
 from xtiger.ports import Letter
 from xtiger.store import logs, profiles, queue
 from xtiger.store.models import Connection, Mail, QueueItem
@@ -124,7 +124,7 @@ def test_a_letter_that_cannot_be_written_does_not_stop_the_others(engine: Engine
 def test_disconnecting_ends_the_runs_that_wait(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
-    connect.pause(engine.services, one, who="Ana")
+    pausing.pause(engine.services, organisation_id=one, who="Ana")
     scheduler.sync_now(engine.services, organisation_id=one, modules=None, who="Ana")
     connect.disconnect(engine.services, one, who="Ana")
     [run] = runs(engine)

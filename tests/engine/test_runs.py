@@ -30,7 +30,7 @@ from tests.engine.scenes import (
 )
 from xtiger.crm.builtin import Invoice
 from xtiger.domain.errors import PermanentError
-from xtiger.engine import connect, intake, scheduler
+from xtiger.engine import beats, connect, intake, pausing, scheduler
 from xtiger.store.models import OutboxRow, Template
 
 
@@ -42,17 +42,19 @@ def test_a_pause_in_the_middle_of_a_run_stops_after_the_call_and_goes_on_in_orde
 
     def pause(step: str) -> None:
         if step == "settled" and created(engine):
-            connect.pause(engine.services, one, who="Ana")
+            pausing.pause(engine.services, organisation_id=one, who="Ana")
 
     ask(engine, one)
-    work(engine, engine.worker("first", observe=pause))
+    first = engine.worker("first", observe=pause)
+    first.in_flight = 1
+    work(engine, first)
     assert len(created(engine)) == 50
     assert [state for _label, state in queue_of(engine)[51:]] == ["pending"] * 70
     [run] = runs(engine)
     assert run.ended_at is None
     work(engine)
     assert len(created(engine)) == 50
-    connect.resume(engine.services, one)
+    pausing.resume(engine.services, organisation_id=one, who="Ana")
     assert len(runs(engine)) == 1
     work(engine)
     assert created(engine) == [f"INV-{number}" for number in range(1, 121)]
@@ -178,7 +180,7 @@ def test_the_embedded_worker_sends_what_is_asked_and_stops_cleanly(engine: Engin
     engine.connect(KAURI)
     invoices(engine, 2)
     services = engine.worker("embedded")
-    services.dispatcher = embedded = scheduler.Embedded(services)
+    services.dispatcher = embedded = beats.Embedded(services)
     embedded.start()
     try:
         scheduler.sync_now(services, organisation_id=None, modules=None, who="Ana")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Engine
 from tests.engine.scenes import KAURI, THAMES, ShiftedClock, organisation, rows_of
-from xtiger.engine import scheduler, webhooks
+from xtiger.engine import beats, scheduler, webhooks
 from xtiger.engine.services import Services
 from xtiger.store.models import Organisation, Webhook, XeroChange
 from xtiger.xero.webhooks import read
@@ -229,7 +229,7 @@ def test_one_pass_of_a_host_without_a_scheduler_handles_them_too(hooked: Engine)
 def test_the_workers_beat_handles_them(hooked: Engine) -> None:
     services = worker(hooked)
     webhooks.receive(services, delivery(event(1)))
-    beat = scheduler.Embedded(services)
+    beat = beats.Embedded(services)
     beat.receive()
     beat.keep()
     assert changes(hooked) == [("Invoices", "01", 1)]

@@ -26,8 +26,8 @@ from tests.engine.scenes import (
     work,
 )
 from xtiger.crm.builtin import Contact, Invoice
+from xtiger.domain.identity import is_ours
 from xtiger.domain.resources import Resource
-from xtiger.engine.recovery import is_ours
 from xtiger.store.models import Binding, QueueItem
 
 

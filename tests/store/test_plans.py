@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
 from tests.store.conftest import NOW, add_organisation, ref, undone
-from xtiger.store import bindings, inbox, journal, logs, queue
+from xtiger.store import bindings, claims, inbox, journal, logs, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, migrate
 
@@ -72,16 +72,16 @@ def plans(database: Database) -> Iterator[list[str]]:
 
 HOT: dict[str, tuple[Callable[[Session], object], str]] = {
     "claim": (
-        lambda session: queue.claim(
+        lambda session: claims.claim(
             session, 1, rank=50, up_to=10**9, after=0, limit=200, now=NOW, run_id=None
         ),
         "ix_xtiger_queue_due",
     ),
     "due_ranks": (
-        lambda session: queue.due_ranks(session, 1, up_to=10**9, now=NOW),
+        lambda session: claims.due_ranks(session, 1, up_to=10**9, now=NOW),
         "ix_xtiger_queue_due",
     ),
-    "due_count": (lambda session: queue.due_count(session, 1, now=NOW), "ix_xtiger_queue_due"),
+    "due_count": (lambda session: claims.due_count(session, 1, now=NOW), "ix_xtiger_queue_due"),
     "running": (lambda session: queue.running(session, 1), "ix_xtiger_queue_"),
     "release": (lambda session: queue.release_children(session, [1]), "ix_xtiger_queue_blocked"),
     "stranded": (lambda session: queue.release_stranded(session, 1), "ix_xtiger_queue_"),
@@ -118,7 +118,7 @@ def test_a_hot_query_uses_its_index(grown: Database, name: str) -> None:
 
 def test_the_last_position_is_found_without_counting(grown: Database) -> None:
     with plans(grown) as found, grown.read() as session:
-        queue.mark(session)
+        claims.mark(session)
     assert "SEARCH xtiger_queue" in found[0]
 
 
@@ -128,7 +128,7 @@ def test_a_claim_stays_fast_beside_fifty_thousand_ended_rows(grown: Database) ->
         with undone(grown) as session:
             began = time.perf_counter()
             claimed = HOT["claim"][0](session)
-            queue.due_ranks(session, 1, up_to=queue.mark(session), now=NOW)
+            claims.due_ranks(session, 1, up_to=claims.mark(session), now=NOW)
             seconds.append(time.perf_counter() - began)
             assert len(claimed) == 200  # type: ignore[arg-type]
     assert min(seconds) < 0.1

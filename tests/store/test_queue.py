@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.store.conftest import NOW, add_organisation, ref, refused
 from xtiger.domain.queueing import ENDED, OPEN, State, allowed
 from xtiger.domain.records import Module, RecordRef
-from xtiger.store import queue
+from xtiger.store import claims, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database
 
@@ -34,24 +34,24 @@ class Line:
             places = queue.enqueue(session, entries, now=NOW)
         return [places[one] for one in refs]
 
-    def claim(self, limit: int = 10, rank: int = RANK, after: int = 0) -> list[QueueItem]:
+    def claim(self, limit: int = 10, rank: int = RANK, after: int = 0) -> list[claims.Claimed]:
         with self.database.write() as session:
-            return queue.claim(
+            return claims.claim(
                 session,
                 self.organisation,
                 rank=rank,
-                up_to=queue.mark(session),
+                up_to=claims.mark(session),
                 after=after,
                 limit=limit,
                 now=NOW,
                 run_id=None,
             )
 
-    def park(self, item: QueueItem, state: State, **more: Any) -> None:
+    def park(self, item: claims.Claimed, state: State, **more: Any) -> None:
         with self.database.write() as session:
             queue.park(session, item, state, cause="c", sentence="No.", **more)
 
-    def end(self, item: QueueItem | int, state: State) -> None:
+    def end(self, item: claims.Claimed | int, state: State) -> None:
         with self.database.write() as session:
             queue.end(session, [item if isinstance(item, int) else item.id], state)
 
@@ -179,16 +179,17 @@ def test_items_are_claimed_in_the_order_of_their_positions_in_chunks(line: Line)
     first = line.claim(limit=3)
     second = line.claim(limit=3, after=first[-1].id)
     assert [one.id for one in [*first, *second]] == places[:6]
-    assert all(one.slot is None and one.state == "running" for one in first)
+    rows = [line.item(one.id) for one in first]
+    assert all(one.slot is None and one.state == "running" for one in rows)
 
 
 def test_what_came_after_the_pass_began_is_left_to_the_next(line: Line) -> None:
     [old] = line.add(ref(1))
     with line.database.read() as session:
-        mark = queue.mark(session)
+        mark = claims.mark(session)
     line.add(ref(2))
     with line.database.write() as session:
-        claimed = queue.claim(
+        claimed = claims.claim(
             session,
             line.organisation,
             rank=RANK,
@@ -299,10 +300,15 @@ def test_selections_own_choice_outlives_the_need_of_a_document(line: Line) -> No
 def test_only_a_runs_own_items_are_claimed_where_a_run_is_named(line: Line) -> None:
     places = line.add(ref(1), ref(2))
     with line.database.write() as session:
-        queue.reserve(session, line.organisation, [ref(2)], run_id=7)
-        mark = queue.mark(session)
-        assert queue.due_ranks(session, line.organisation, up_to=mark, now=NOW, only_run=8) == []
-        claimed = queue.claim(
+        claims.reserve(session, line.organisation, [ref(2)], run_id=7)
+        mark = claims.mark(session)
+        assert (
+            claims.due_ranks(
+                session, line.organisation, up_to=mark, now=NOW, narrow=claims.Narrow(only_run=8)
+            )
+            == []
+        )
+        claimed = claims.claim(
             session,
             line.organisation,
             rank=RANK,
@@ -311,7 +317,7 @@ def test_only_a_runs_own_items_are_claimed_where_a_run_is_named(line: Line) -> N
             limit=9,
             now=NOW,
             run_id=7,
-            only_run=7,
+            narrow=claims.Narrow(only_run=7),
         )
     assert [one.id for one in claimed] == places[1:]
 

@@ -369,6 +369,7 @@ ADDRESSES = {
     "queue_csv": "/queue.csv",
     "queue_item": "/queue/2",
     "queue_confirm": "/queue/retry",
+    "queue_say_ask": "/queue/2/say?said=not-there",
     "runs": "/runs",
     "runs_live": "/runs/_live",
     "run": "/runs/1",

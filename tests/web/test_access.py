@@ -56,6 +56,8 @@ POSTS = {
 FILES = {"static", "bootstrap_css", "icons"}
 #: What machines post to, which prove themselves by a signature instead of a session.
 MACHINES = {"xero_webhook"}
+#: What machines read, which prove themselves by a token or by standing on this one.
+READ_BY_MACHINES = {"metrics"}
 
 
 def rules(app: Flask, method: str) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def rules(app: Flask, method: str) -> dict[str, Any]:
 
 
 def test_the_addresses_of_these_tests_are_all_there_are(app: Flask) -> None:
-    assert set(rules(app, "GET")) - FILES == set(ADDRESSES)
+    assert set(rules(app, "GET")) - FILES - READ_BY_MACHINES == set(ADDRESSES)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -137,7 +139,7 @@ def test_what_is_open_to_all_is_one_list(app: Flask) -> None:
         for endpoint, view in app.view_functions.items()
         if endpoint.startswith("xtiger.") and not hasattr(view, "xtiger_needs")
     }
-    assert declared == set(PUBLIC) == FILES | MACHINES
+    assert declared == set(PUBLIC) == FILES | MACHINES | READ_BY_MACHINES
     assert set(TOKENLESS) == MACHINES
 
 

@@ -128,8 +128,7 @@ class LineKind(StrEnum):
     ROUNDING = "rounding"
 
 
-@dataclass(frozen=True, slots=True)
-class Tax:
+class Tax(NamedTuple):
     """One tax of the CRM; `rate` in percent. A compound one also taxes the others."""
 
     name: str
@@ -137,8 +136,7 @@ class Tax:
     compound: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaxType:
+class TaxType(NamedTuple):
     """One tax rate of the organisation: its TaxType code and effective rate in percent."""
 
     code: str
@@ -217,6 +215,8 @@ class Document:
 
 def combined_rate(tax_set: Sequence[Tax]) -> Decimal:
     """One rate in percent for a tax set; compound taxes are taken on 100 + the plain ones."""
+    if len(tax_set) == 1:
+        return tax_set[0].rate
     plain = sum((tax.rate for tax in tax_set if not tax.compound), Decimal(0))
     compound = sum((tax.rate for tax in tax_set if tax.compound), Decimal(0))
     return plain + compound * (HUNDRED + plain) / HUNDRED if compound else plain
@@ -228,7 +228,7 @@ def tax_of(amount: Decimal, rate: Decimal, *, amounts: Amounts) -> Decimal:
         return ZERO
     if amounts is Amounts.INCLUSIVE:
         return amount * rate / (HUNDRED + rate)
-    return amount * rate / HUNDRED
+    return amount * rate * CENT
 
 
 class Rate(NamedTuple):
@@ -263,7 +263,7 @@ def _net(line: DocumentLine, step: Step) -> Decimal:
     """A line's amount after its own discount, `step` applied wherever a form rounds."""
     gross = step(line.quantity * line.unit_price)
     if line.discount_rate:
-        return step(gross - step(gross * line.discount_rate / HUNDRED))
+        return step(gross - step(gross * line.discount_rate * CENT))
     if line.discount_amount:
         return step(gross - step(line.discount_amount))
     return gross

@@ -12,7 +12,8 @@ import orjson
 
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return orjson.Fragment(format(value, "f").encode())
+        text = str(value)
+        return orjson.Fragment(text if "E" not in text else format(value, "f"))
     raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 

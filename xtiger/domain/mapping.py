@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from xtiger.domain.defaults import MappingTemplate as MappingTemplate
 from xtiger.domain.defaults import Row, TooLong
@@ -13,6 +13,7 @@ from xtiger.domain.hints import Fault as Fault
 from xtiger.domain.hints import Faults as Faults
 from xtiger.domain.hints import fault
 from xtiger.domain.money import (
+    UNTAXED,
     Amounts,
     Document,
     DocumentLine,
@@ -28,7 +29,6 @@ from xtiger.domain.preflight import (
     LINE_TARGETS,
     TARGETS,
     Target,
-    TargetKind,
     account_fault,
     long_fault,
     put,
@@ -51,7 +51,6 @@ from xtiger.domain.transforms import (
     ValueFault,
     as_number,
     as_text,
-    empty,
     plain,
 )
 from xtiger.domain.transforms import TemplateFault as TemplateFault
@@ -97,25 +96,22 @@ class Built:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One compiled row; `source` names the CRM fields it reads, for people."""
 
-    to: str
-    path: tuple[str, ...]
-    target: Target
     get: Compiled
+    #: What the target makes of a value that isn't empty; None for links.
+    shape: Callable[[Any], Any] | None
+    path: tuple[str, ...]
+    #: The most characters Xero takes; 0: no limit known.
+    longest: int
+    to: str
+    target: Target
     required: bool
-    cut: bool
     source: str
 
-    def value(self, values: Mapping[str, Any], context: BuildContext) -> Any:
-        """The value as Xero takes it, None for nothing. Raises ValueFault."""
-        value = self.get(values)
-        if value is None or value == "":
-            return None
-        if self.target.kind is not TargetKind.LINK:
-            return self.target.shaped(value, cut=self.cut)
+    def linked(self, value: Any, context: BuildContext) -> Any:
+        """A link as Xero takes it: the id of a contact, the code of an item."""
         parent = context.parents.get(value) if isinstance(value, RecordRef) else None
         if self.to == "Contact":
             return {"ContactID": parent.xero_id if parent else as_text(value)}
@@ -129,8 +125,9 @@ class CompiledMapper:
     template: MappingTemplate
     steps: tuple[_Step, ...]
     line_steps: tuple[_Step, ...]
-    #: The links whose own fields are read: {"product": ("sales_account",)}.
-    links: Mapping[str, tuple[str, ...]]
+    #: The links whose own fields are read, under their dotted names:
+    #: {"product": (("product.sales_account", "sales_account"),)}.
+    links: Mapping[str, tuple[tuple[str, str], ...]]
 
     def build(self, record: Record, context: BuildContext) -> Built | Faults:
         """The record's payload, or everything that keeps it from having one."""
@@ -152,6 +149,8 @@ class _Build:
         self.facts = context.organisation
         self.kind = context.document_type or mapper.template.document_type or DocumentType.INVOICE
         self.faults: list[Fault] = []
+        #: What lines with these accounts and rates are booked on.
+        self.bookings: dict[tuple[str, Decimal, str | None, bool], _Booking] = {}
 
     def waits_for_parents(self) -> bool:
         """Whether a linked record isn't in Xero yet; each is a fault."""
@@ -173,7 +172,8 @@ class _Build:
             parent = self.context.parents.get(ref) if isinstance(ref, RecordRef) else None
             if parent is not None:
                 more = dict(values) if more is None else more
-                more |= {f"{link}.{name}": parent.fields.get(name) for name in names}
+                for dotted, name in names:
+                    more[dotted] = parent.fields.get(name)
         return values if more is None else more
 
     def run(
@@ -186,8 +186,15 @@ class _Build:
         """
         made: dict[str, Any] = {}
         for step in steps:
+            get, shape, path, longest = step[:4]
             try:
-                value = step.value(values, self.context)
+                value = get(values)
+                if value is None or value == "":
+                    value = None
+                elif shape is None:
+                    value = step.linked(value, self.context)
+                else:
+                    value = shape(value)
             except ValueFault as wrong:
                 to = prefix + step.to
                 self.faults.append(Fault(to, f"{to}: {wrong.sentence}", f"value:{to}"))
@@ -197,17 +204,20 @@ class _Build:
                     known = {"field": step.to, "source": step.source}
                     self.fault(prefix + step.to, step.target.missing, **known)
                 elif self.context.xero_id and step.target.clears:
-                    put(made, step.path, "")
+                    put(made, path, "")
                 continue
-            longest = step.target.longest
-            if longest and isinstance(value, str) and len(value) > longest:
+            if longest and type(value) is str and len(value) > longest:
                 self.faults += long_fault(step.to, value, longest, self.record.label)
-                continue
-            put(made, step.path, value)
+            elif len(path) == 1:
+                made[path[0]] = value
+            else:
+                put(made, path, value)
         return made
 
     def account(self, code: str, to: str) -> Account | None:
         """The account of that code, if lines may use it; else a fault."""
+        if (known := self.facts.usable.get(code)) is not None:
+            return known
         if not self.facts.accounts or not self.facts.tax_rates:
             self.fault("AccountCode", "accounts-unread")
             return None
@@ -238,10 +248,31 @@ class _Build:
             return None
         return found
 
+    def booking(
+        self, code: str, rate: Decimal, named: str | None, amounts: Amounts | None
+    ) -> _Booking | None:
+        """Where a line of that account and percentage is booked, else a fault."""
+        key = code, rate, named, amounts is Amounts.NO_TAX
+        if (known := self.bookings.get(key)) is not None:
+            return known
+        account = self.account(code, "LineItems.AccountCode")
+        if account is None:
+            return None
+        tax = UNTAXED
+        if amounts is not Amounts.NO_TAX:
+            found = self.tax(rate, account, self.kind, "LineItems.TaxType", named)
+            if found is None:
+                return None
+            tax = TaxType(found.tax_type, found.rate)
+        self.bookings[key] = made = _Booking(account.code, tax)
+        return made
+
     def number(self, values: Mapping[str, Any], name: str, where: str) -> Decimal | None:
         """A money field; an empty one is None, anything but a number a fault."""
         value = values.get(name)
-        if empty(value):
+        if type(value) is Decimal and value.is_finite() and -30 < value.adjusted() < 18:
+            return value
+        if value is None or value == "":
             return None
         try:
             return as_number(value)
@@ -304,8 +335,7 @@ _AMOUNTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Booking:
+class _Booking(NamedTuple):
     """Where a line is booked; the money rules pass it through."""
 
     account: str
@@ -403,30 +433,25 @@ def _line(build: _Build, place: int, amounts: Amounts | None) -> DocumentLine | 
         what = "quantity" if quantity is None else "price"
         build.fault("LineItems", "number-missing", line=str(place + 1), what=what)
         return None
-    taxed = amounts is not Amounts.NO_TAX
-    rate = (percent if taxed else None) or Decimal(0)
-    account = build.account(made["AccountCode"], "LineItems.AccountCode")
-    if account is None:
+    rate = (percent if amounts is not Amounts.NO_TAX else None) or _NO_RATE
+    booking = build.booking(made["AccountCode"], rate, made.get("TaxType"), amounts)
+    if booking is None:
         return None
-    tax = TaxType("NONE", Decimal(0))
-    if taxed:
-        found = build.tax(rate, account, build.kind, "LineItems.TaxType", made.get("TaxType"))
-        if found is None:
-            return None
-        tax = TaxType(found.tax_type, found.rate)
-    ref = next((value for value in values.values() if isinstance(value, RecordRef)), None)
-    parent = build.context.parents.get(ref) if ref else None
+    parent = None
+    for value in values.values():
+        if type(value) is RecordRef:
+            parent = build.context.parents.get(value)
+            break
     return DocumentLine(
-        quantity=quantity,
-        unit_price=price,
-        tax_set=(Tax("CRM tax", rate),) if rate else (),
-        discount_rate=discount or None,
-        description=made.get("Description")
-        or (parent.label if parent else "")
-        or build.record.label,
-        item_code=made.get("ItemCode"),
-        stock_tracked=bool(parent and parent.stock_tracked),
-        key=_Booking(account.code, tax),
+        quantity,
+        price,
+        (Tax("CRM tax", rate),) if rate else (),
+        discount or None,
+        None,
+        made.get("Description") or (parent.label if parent else "") or build.record.label,
+        made.get("ItemCode"),
+        bool(parent and parent.stock_tracked),
+        booking,
     )
 
 
@@ -452,6 +477,9 @@ def _line_item(line: PlannedLine) -> dict[str, Any]:
         item["TaxAmount"] = line.tax_amount
     return item
 
+
+#: The rate of a line without tax.
+_NO_RATE = Decimal(0)
 
 _BUILDERS: Mapping[Module, Callable[[_Build], Built | None]] = {
     Module.CONTACTS: _contact,
@@ -481,7 +509,7 @@ def compile_template(template: MappingTemplate, info: ModuleInfo | None = None) 
         template,
         _steps(template.fields, targets, info.fields if info else ()),
         _steps(template.lines, LINE_TARGETS, info.line_fields if info else ()),
-        {link: tuple(names) for link, names in links.items()},
+        {link: tuple((f"{link}.{name}", name) for name in names) for link, names in links.items()},
     )
 
 
@@ -493,10 +521,11 @@ def _steps(
         _Step(
             to=row.to,
             path=tuple(row.to.split(".")),
+            longest=targets[row.to].longest,
             target=targets[row.to],
             get=row.source.compile(),
+            shape=targets[row.to].shaper(cut=row.too_long is TooLong.CUT),
             required=row.required or targets[row.to].required,
-            cut=row.too_long is TooLong.CUT,
             source=" or ".join(labels.get(name, name) for name in row.source.reads()),
         )
         for row in rows

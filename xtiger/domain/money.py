@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
 
 from xtiger.domain.apportion import (
     CENT,
@@ -37,12 +36,24 @@ from xtiger.domain.apportion import (
     document_totals,
     entries_and_subtotal,
     exactly,
-    fits_unit,
     meant_tax,
     tax_of,
     taxes_of,
     to_unit,
 )
+from xtiger.domain.lineforms import (
+    LARGEST_AMOUNT,
+    LONGEST_QUANTITY,
+    Form,
+    PlannedLine,
+    Written,
+    note_of,
+    planned,
+    sendable,
+    short,
+    write,
+)
+from xtiger.domain.straight import straight
 
 __all__ = [
     "UNTAXED",
@@ -70,9 +81,6 @@ __all__ = [
     "xero_totals",
 ]
 
-#: Xero's largest line amount, and its longest quantity in characters.
-LARGEST_AMOUNT = Decimal("9999999999.99")
-LONGEST_QUANTITY = 13
 #: More than this moved from Xero's own tax in one document raises an alert in Xero's editor.
 MOVED_TAX_ALERT = Decimal("0.05")
 #: By how much a CRM's tax rate, in percent, may differ from Xero's.
@@ -95,16 +103,6 @@ _OPPOSITE = {
 TaxTypes = Mapping[tuple[Tax, ...], TaxType] | Callable[[tuple[Tax, ...], Decimal], TaxType | None]
 
 
-class Form(StrEnum):
-    """How a line is written so that Xero's arithmetic gives its amount."""
-
-    AS_ENTERED = "a"  #: quantity and price as the CRM has them
-    DISCOUNT_RATE = "b"  #: with Xero's own DiscountRate, where nothing is rounded
-    FITTED_PRICE = "c"  #: a price of four places that gives the amount
-    SINGLE = "d"  #: quantity 1; the real quantity and price go into the description
-    CORRECTED = "d'"  #: stock-tracked: the real quantity (to four places), and a correction line
-
-
 class RefusalCode(StrEnum):
     """Why a document isn't sent."""
 
@@ -117,30 +115,6 @@ class RefusalCode(StrEnum):
     TOTAL_DIFFERS = "total differs"
     NO_ROUNDING_ACCOUNT = "no rounding account"
     NOT_PROVED = "not proved"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedLine:
-    """One line to send, with unitdp=4. LineAmount and DiscountAmount are never sent."""
-
-    kind: LineKind
-    form: Form
-    quantity: Decimal
-    unit_amount: Decimal
-    discount_rate: Decimal | None
-    #: What Xero will make of it; for checking and showing, not for sending.
-    line_amount: Decimal
-    tax_type: TaxType
-    #: Sent as TaxAmount; None when the line bears no tax, and then it isn't sent.
-    tax_amount: Decimal | None
-    tax_set: tuple[Tax, ...]
-    #: Place among the document's lines (or charges, for a charge); None for other lines.
-    source: int | None
-    description: str
-    #: What the description must say besides, such as "10.00 less 5 %"; empty if nothing.
-    note: str
-    item_code: str | None
-    key: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +168,7 @@ def xero_totals(lines: Iterable[PlannedLine], *, amounts: Amounts) -> XeroTotals
     for line in lines:
         amount = line.quantity * to_unit(line.unit_amount)
         if line.discount_rate:
-            amount = amount * (HUNDRED - line.discount_rate) / HUNDRED
+            amount = amount * (HUNDRED - line.discount_rate) * CENT
         amount = cents(amount)
         own = cents(tax_of(amount, line.tax_type.rate, amounts=amounts))
         given = None if amounts is Amounts.NO_TAX else line.tax_amount
@@ -237,14 +211,19 @@ def plan(
     `pinned` writes every line in form d or d', for a second try after Xero rounded a half
     cent the other way. The caller puts `note` into the description.
     """
-    if not all(number.is_finite() and abs(number) < _ABSURD for number in _numbers(document)):
-        return _too_large(_ABSURD)
+    for number in _numbers(document):
+        if not (number.is_finite() and -_ABSURD < number < _ABSURD):
+            return _too_large(_ABSURD)
     rates = _rates(document, tax_types)
     if isinstance(rates, Refusal):
         return rates
     total = cents(document.total)
     if refusal := _unfit(document, total, withheld_account):
         return refusal
+    if not pinned and (short_way := straight(document, rates, total)) is not None:
+        made, moved = short_way
+        subtotal = sum((line.line_amount for line in made), ZERO)
+        return MoneyPlan(tuple(made), subtotal, total - subtotal, total, moved)
     entries, target = entries_and_subtotal(document, rates, total)
     off = target - sum(entry.exact for entry in entries)
     if abs(off) > HALF_CENT * (2 * len(document.lines) + 3):
@@ -266,16 +245,19 @@ def plan(
     return _closed(document, lines, total, rounding_account, rounding_limit)
 
 
-def _numbers(document: Document) -> Iterator[Decimal]:
+def _numbers(document: Document) -> list[Decimal]:
     """Every number of the document, for the one check that must come before arithmetic."""
-    yield from (document.total, document.adjustment, document.deducted)
-    yield document.pre_tax_total or ZERO
-    yield from (charge.amount for charge in document.charges)
+    found = [document.total, document.adjustment, document.deducted]
+    found += [document.pre_tax_total or ZERO, *(charge.amount for charge in document.charges)]
     if document.header_discount is not None:
-        yield from (document.header_discount.rate or ZERO, document.header_discount.amount or ZERO)
+        found += [document.header_discount.rate or ZERO, document.header_discount.amount or ZERO]
     for line in document.lines:
-        yield from (line.quantity, line.unit_price)
-        yield from (line.discount_rate or ZERO, line.discount_amount or ZERO)
+        found += (line.quantity, line.unit_price)
+        if line.discount_rate is not None:
+            found.append(line.discount_rate)
+        if line.discount_amount is not None:
+            found.append(line.discount_amount)
+    return found
 
 
 def _rates(document: Document, tax_types: TaxTypes) -> Rates | Refusal:
@@ -296,7 +278,7 @@ def _rates(document: Document, tax_types: TaxTypes) -> Rates | Refusal:
             names = " + ".join(tax.name for tax in tax_set)
             return Refusal(
                 RefusalCode.NO_TAX_TYPE,
-                f"No tax rate of Xero is chosen for {names} ({_short(rate)} %). Choose one with "
+                f"No tax rate of Xero is chosen for {names} ({short(rate)} %). Choose one with "
                 "the same parts in the tax mapping, or add it in Xero first.",
             )
         found = found or UNTAXED
@@ -304,8 +286,8 @@ def _rates(document: Document, tax_types: TaxTypes) -> Rates | Refusal:
             names = " + ".join(tax.name for tax in tax_set) or "no tax"
             return Refusal(
                 RefusalCode.TAX_RATE_DIFFERS,
-                f"The CRM's {names} is {_short(rate)} %, Xero's {found.code} is "
-                f"{_short(found.rate)} %. Choose another in the tax mapping.",
+                f"The CRM's {names} is {short(rate)} %, Xero's {found.code} is "
+                f"{short(found.rate)} %. Choose another in the tax mapping.",
             )
         rates[tax_set] = Rate(rate, found)
     return rates
@@ -314,10 +296,10 @@ def _rates(document: Document, tax_types: TaxTypes) -> Rates | Refusal:
 def _unfit(document: Document, total: Decimal, withheld_account: str | None) -> Refusal | None:
     """The reasons that need no arithmetic."""
     for line in document.lines:
-        if line.stock_tracked and not _sendable(to_unit(line.quantity)):
+        if line.stock_tracked and not sendable(to_unit(line.quantity)):
             return Refusal(
                 RefusalCode.TOO_LARGE,
-                f"The quantity {_short(line.quantity)} is longer than the {LONGEST_QUANTITY} "
+                f"The quantity {short(line.quantity)} is longer than the {LONGEST_QUANTITY} "
                 "characters Xero takes. Split the line.",
             )
     if total < 0:
@@ -353,43 +335,6 @@ def _subtotal_differs(target: Decimal, off: Decimal) -> Refusal:
     )
 
 
-class _Written(NamedTuple):
-    """A line's form and the numbers Xero is sent in it."""
-
-    form: Form
-    quantity: Decimal
-    unit_amount: Decimal
-    discount_rate: Decimal | None = None
-
-
-def _write(line: DocumentLine, net: Decimal, kind: Kind, pinned: bool) -> _Written:
-    """The first form in which Xero's own arithmetic makes `net` of the line."""
-    quantity, price, rate = line.quantity, line.unit_price, line.discount_rate
-    if _sendable(quantity) and not pinned:
-        gross = quantity * price
-        if fits_unit(price) and not line.discount_amount:
-            if not rate and cents(gross) == net:
-                return _Written(Form.AS_ENTERED, quantity, price)
-            if kind in (Kind.INVOICE, Kind.QUOTE) and _exact_discount(gross, rate, net):
-                return _Written(Form.DISCOUNT_RATE, quantity, price, rate)
-        if quantity:
-            unit = to_unit(net / quantity)
-            if cents(quantity * unit) == net:
-                return _Written(Form.FITTED_PRICE, quantity, unit)
-    if line.stock_tracked:
-        quantity = to_unit(quantity)
-        unit = to_unit(net / quantity if quantity else price)
-        return _Written(Form.CORRECTED, quantity, unit)
-    return _Written(Form.SINGLE, ONE, net)
-
-
-def _exact_discount(gross: Decimal, rate: Decimal | None, net: Decimal) -> bool:
-    """Whether Xero's DiscountRate gives `net` without any rounding: it is kept to two places."""
-    if not rate or not 0 < rate < HUNDRED or rate != cents(rate):
-        return False
-    return gross > 0 and gross * (HUNDRED - rate) / HUNDRED == net
-
-
 def _lines(
     document: Document,
     entry: Entry,
@@ -400,12 +345,12 @@ def _lines(
 ) -> list[PlannedLine]:
     """The line, or two, that an entry becomes."""
     if entry.kind is not LineKind.LINE or entry.source is None:
-        return [_planned(entry, _Written(Form.AS_ENTERED, ONE, net), net, tax, tax_type)]
+        return [planned(entry, Written(Form.AS_ENTERED, ONE, net), net, tax, tax_type)]
     line = document.lines[entry.source]
-    written = _write(line, net, document.kind, pinned)
-    note = _note(line, written.form)
+    written = write(line, net, document.kind, pinned)
+    note = note_of(line, written.form)
     if written.form is not Form.CORRECTED:
-        return [_planned(entry, written, net, tax, tax_type, note=note, item=line.item_code)]
+        return [planned(entry, written, net, tax, tax_type, note=note, item=line.item_code)]
     made = cents(written.quantity * written.unit_amount)
     rest = net - made
     rest_tax = None
@@ -415,67 +360,12 @@ def _lines(
         # Two roundings meet here: keep the main line, too, within two cents of Xero's tax.
         main_tax = max(own - 2 * CENT, min(own + 2 * CENT, tax - rest_tax))
         tax, rest_tax = main_tax, tax - main_tax
-    main = _planned(entry, written, made, tax, tax_type, note=note, item=line.item_code)
+    main = planned(entry, written, made, tax, tax_type, note=note, item=line.item_code)
     if not rest and not rest_tax:
         return [main]
     entry = entry._replace(kind=LineKind.CORRECTION)
-    written = _Written(Form.CORRECTED, ONE, rest)
-    return [main, _planned(entry, written, rest, rest_tax, tax_type, note=f"correction: {note}")]
-
-
-def _planned(
-    entry: Entry,
-    written: _Written,
-    net: Decimal,
-    tax: Decimal | None,
-    tax_type: TaxType,
-    *,
-    note: str = "",
-    item: str | None = None,
-) -> PlannedLine:
-    return PlannedLine(
-        kind=entry.kind,
-        form=written.form,
-        quantity=written.quantity,
-        unit_amount=written.unit_amount,
-        discount_rate=written.discount_rate,
-        line_amount=net,
-        tax_type=tax_type,
-        tax_amount=tax,
-        tax_set=entry.tax_set,
-        source=entry.source,
-        description=entry.description,
-        note=note,
-        item_code=item,
-        key=entry.key,
-    )
-
-
-def _note(line: DocumentLine, form: Form) -> str:
-    """What the numbers sent no longer say: "10.00 less 5 %", "1000 × 0.061171"."""
-    if form is Form.AS_ENTERED:
-        return ""
-    price = _price(line.unit_price)
-    times = f"{_short(line.quantity)} × {price}"
-    if line.discount_amount:
-        return f"{times} less {_price(line.discount_amount)}"
-    if not line.discount_rate:
-        return times
-    said = price if form in (Form.DISCOUNT_RATE, Form.FITTED_PRICE) else times
-    return f"{said} less {_short(line.discount_rate)} %"
-
-
-def _price(value: Decimal) -> str:
-    return f"{value:.2f}" if value == cents(value) else _short(value)
-
-
-def _short(value: Decimal) -> str:
-    """`value` without trailing zeros and without an exponent."""
-    return f"{value.normalize():f}"
-
-
-def _sendable(quantity: Decimal) -> bool:
-    return fits_unit(quantity) and len(_short(quantity)) <= LONGEST_QUANTITY
+    written = Written(Form.CORRECTED, ONE, rest)
+    return [main, planned(entry, written, rest, rest_tax, tax_type, note=f"correction: {note}")]
 
 
 def _closed(
@@ -497,8 +387,8 @@ def _closed(
                 "Read the accounts from Xero again, or name the account in the sync profile.",
             )
         entry = Entry(LineKind.ROUNDING, rest, description="Rounding", key=rounding_account)
-        written = _Written(Form.AS_ENTERED, ONE, rest)
-        lines = [*lines, _planned(entry, written, rest, None, UNTAXED)]
+        written = Written(Form.AS_ENTERED, ONE, rest)
+        lines = [*lines, planned(entry, written, rest, None, UNTAXED)]
         counted = xero_totals(lines, amounts=document.amounts)
     made = tuple(line.line_amount for line in lines)
     if counted.total != total or counted.line_amounts != made:

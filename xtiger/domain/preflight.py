@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -50,18 +50,37 @@ class Target:
     clears: bool = False
     missing: str = "required"
 
-    def shaped(self, value: Any, *, cut: bool) -> Any:
-        """The value as JSON has it, None for nothing. Raises ValueFault; links aren't for it."""
+    def shaper(self, *, cut: bool) -> Callable[[Any], Any] | None:
+        """The closure that makes a value as JSON has it, None for nothing; None for links.
+
+        It may raise ValueFault.
+        """
+        longest = self.longest if cut else 0
+        if self.kind is TargetKind.LINK:
+            return None
         if self.kind is TargetKind.DATE:
-            day = as_day(value)
-            return day and day.isoformat()
+            return _iso_day
         if self.kind is TargetKind.NUMBER:
-            return plain(as_number(value).quantize(_UNIT, ROUND_HALF_UP))
-        text = as_text(value)
-        text = text.strip() if self.kind is TargetKind.TEXT else " ".join(text.split())
-        if cut and len(text) > self.longest > 0:
-            text = text[: self.longest].rstrip()
-        return text or None
+            return _four_places
+        inside = self.kind is TargetKind.LINE
+
+        def text(value: Any) -> str | None:
+            made = value if type(value) is str else as_text(value)
+            made = " ".join(made.split()) if inside else made.strip()
+            if longest and len(made) > longest:
+                made = made[:longest].rstrip()
+            return made or None
+
+        return text
+
+
+def _iso_day(value: Any) -> str | None:
+    day = as_day(value)
+    return None if day is None else day.isoformat()
+
+
+def _four_places(value: Any) -> Decimal:
+    return plain(as_number(value).quantize(_UNIT, ROUND_HALF_UP))
 
 
 def _texts(**longest: int) -> dict[str, Target]:
@@ -214,6 +233,14 @@ class OrganisationFacts:
         return {account.code.upper(): account for account in self.accounts if account.code}
 
     @cached_property
+    def usable(self) -> Mapping[str, Account]:
+        """Accounts that lines may use, by their code as it is written in Xero."""
+        if not self.tax_rates:
+            return {}
+        able = (each for each in self.by_code.values() if not account_fault(self, each.code, ""))
+        return {account.code: account for account in able}
+
+    @cached_property
     def by_tax_type(self) -> Mapping[str, TaxRate]:
         """Tax rates by their TaxType, upper case."""
         return {rate.tax_type.upper(): rate for rate in self.tax_rates}
@@ -229,6 +256,11 @@ class OrganisationFacts:
         """The last locked day: the later of the two lock dates."""
         days = [day for day in (self.period_lock_date, self.end_of_year_lock_date) if day]
         return max(days, default=None)
+
+    @cached_property
+    def judged(self) -> dict[tuple[str, str, str], tuple[Fault, ...]]:
+        """What is wrong with an account and a TaxType together, as far as it was asked."""
+        return {}
 
     @cached_property
     def _chosen(self) -> dict[tuple[Decimal, str, DocumentType], TaxRate | None]:
@@ -345,14 +377,18 @@ def check(
 def _too_long(payload: Mapping[str, Any], resource: Resource, label: str) -> Iterator[Fault]:
     targets = TARGETS[resource]
     for name, value in _flat(payload):
-        target = targets.get(name)
-        if target and target.longest and isinstance(value, str):
+        target = targets.get(name) if type(value) is str else None
+        if target and len(value) > target.longest > 0:
             yield from long_fault(name, value, target.longest, label)
     for line in payload.get("LineItems") or ():
-        for name, value in line.items():
-            target = LINE_TARGETS.get(name)
-            if target and target.longest and isinstance(value, str):
-                yield from long_fault(name, value, target.longest, label)
+        for name, longest in _LINE_LENGTHS:
+            value = line.get(name)
+            if value and len(value) > longest:
+                yield from long_fault(name, value, longest, label)
+
+
+#: The longest texts of a line's fields.
+_LINE_LENGTHS = tuple((name, target.longest) for name, target in LINE_TARGETS.items())
 
 
 def long_fault(name: str, value: str, longest: int, label: str) -> Iterator[Fault]:
@@ -461,18 +497,21 @@ def _dates(payload: Mapping[str, Any], facts: OrganisationFacts) -> Iterator[Fau
         yield fault("Date", "period-locked", **days)
 
 
-def _booked(values: Mapping[str, Any], facts: OrganisationFacts, prefix: str) -> Iterator[Fault]:
+def _booked(values: Mapping[str, Any], facts: OrganisationFacts, prefix: str) -> Iterable[Fault]:
     """An account and a tax rate that exist, are active, and go together."""
     code, tax = str(values.get("AccountCode") or ""), str(values.get("TaxType") or "")
+    key = code, tax, prefix
+    # The same few pairs stand on every line of every document.
+    if (known := facts.judged.get(key)) is not None:
+        return known
+    found = []
     account = facts.by_code.get(code.upper())
     if code and facts.accounts:
-        found = account_fault(facts, code, f"{prefix}AccountCode")
-        if found is not None:
-            yield found
+        found.append(account_fault(facts, code, f"{prefix}AccountCode"))
     if tax and facts.tax_rates:
-        found = tax_fault(facts, tax, account, f"{prefix}TaxType")
-        if found is not None:
-            yield found
+        found.append(tax_fault(facts, tax, account, f"{prefix}TaxType"))
+    facts.judged[key] = faults = tuple(each for each in found if each is not None)
+    return faults
 
 
 def account_fault(facts: OrganisationFacts, code: str, field: str) -> Fault | None:

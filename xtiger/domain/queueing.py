@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +69,9 @@ def allowed(before: State, after: State) -> bool:
     return after in TRANSITIONS[before]
 
 
+#: The action of an item that takes its object out of Xero.
+REMOVE = "Void"
+
 #: Where the phase of destructive operations begins: behind every rank, in their reverse order.
 LAST = 1000
 
@@ -82,6 +85,19 @@ def turn(rank: int, *, removes: bool) -> int:
     return LAST - rank if removes else rank
 
 
+#: Seconds that the first failed try is followed by at most, and any.
+SHORTEST_HOLD, LONGEST_HOLD = 5.0, 900.0
+
+
+def backoff(times: int, *, chance: float) -> float:
+    """Seconds until the next try after so many failures in a row.
+
+    Exponential with full jitter: anything from 0 to a bound that doubles each time, so that
+    many workers and organisations don't come back at the same moment. `chance` is in [0, 1).
+    """
+    return chance * min(LONGEST_HOLD, SHORTEST_HOLD * 2.0 ** max(0, min(times, 30) - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One built element that is ready to be sent."""
@@ -89,6 +105,7 @@ class Planned:
     position: int
     verb: Verb
     size: int  #: bytes of its JSON
+    doubts: int = 0  #: calls with it that failed as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +116,36 @@ class Batch:
     positions: tuple[int, ...]
 
 
-def batches(planned: Sequence[Planned], *, most: int, most_bytes: int = MOST_BYTES) -> list[Batch]:
+def batches(
+    planned: Sequence[Planned],
+    *,
+    most: int,
+    most_bytes: int = MOST_BYTES,
+    in_order: bool = False,
+) -> list[Batch]:
     """Groups the elements of one resource into as few calls as the limits allow.
 
-    1. Creates and updates are gathered apart, each in the order of positions.
-    2. A group is cut when it holds `most` elements or would pass `most_bytes`.
+    1. Creates, updates and deletes are gathered apart, each in the order of positions; so are
+       elements whose calls failed as a whole equally often.
+    2. A group is cut when it holds `most` elements (halved with each such failure, so that what
+       spoils a call comes to stand alone) or would pass `most_bytes`. A DELETE names one object.
     3. The calls go out in the order of their oldest elements.
+
+    `in_order` (strict) gathers only what stands side by side: no element overtakes another.
     """
     ready: list[Batch] = []
-    for verb in Verb:
-        group: list[int] = []
-        size = 0
-        for element in sorted(planned, key=lambda each: each.position):
-            if element.verb is not verb:
-                continue
-            if group and (len(group) == most or size + element.size > most_bytes):
-                ready.append(Batch(verb, tuple(group)))
-                group, size = [], 0
-            group.append(element.position)
-            size += element.size + 1
-        if group:
-            ready.append(Batch(verb, tuple(group)))
+    groups: dict[tuple[Verb, int], list[int]] = {}
+    sizes: dict[tuple[Verb, int], int] = {}
+    for element in sorted(planned, key=lambda each: each.position):
+        kind = (element.verb, element.doubts)
+        room = 1 if element.verb is Verb.DELETE else max(1, most >> element.doubts)
+        others = [each for each in groups if each != kind] if in_order else []
+        group = groups.get(kind, [])
+        if group and (len(group) == room or sizes[kind] + element.size > most_bytes):
+            others.append(kind)
+        for each in others:
+            ready.append(Batch(each[0], tuple(groups.pop(each))))
+        groups.setdefault(kind, []).append(element.position)
+        sizes[kind] = (sizes[kind] if len(groups[kind]) > 1 else 0) + element.size + 1
+    ready.extend(Batch(verb, tuple(group)) for (verb, _doubts), group in groups.items())
     return sorted(ready, key=lambda batch: batch.positions[0])
-
-
-def full(planned: Iterable[Planned], *, most: int) -> bool:
-    """Whether some verb has enough elements for a full call."""
-    counts = dict.fromkeys(Verb, 0)
-    for element in planned:
-        counts[element.verb] += 1
-    return any(count >= most for count in counts.values())

@@ -16,6 +16,9 @@ class Module(StrEnum):
     PRODUCTS = "Products"
     INVOICES = "Invoices"
 
+    # Every look-up by a record's name hashes its module: as text that is quick.
+    __hash__ = str.__hash__
+
     @property
     def singular(self) -> str:
         """The module's word inside a sentence: "contact", "product", "invoice"."""
@@ -93,9 +96,9 @@ class Record:
 
     def parents(self) -> tuple[RecordRef, ...]:
         """The records this one needs in Xero first: links in its fields, then in its lines."""
-        links = [value for value in self.fields.values() if isinstance(value, RecordRef)]
+        links = [value for value in self.fields.values() if type(value) is RecordRef]
         for line in self.lines:
-            links.extend(value for value in line.values() if isinstance(value, RecordRef))
+            links += [value for value in line.values() if type(value) is RecordRef]
         return tuple(dict.fromkeys(links))
 
 

@@ -58,6 +58,17 @@ class Removal(StrEnum):
     DELETE = "delete"  #: the DELETE verb; refused once it is used
 
 
+class Trace(StrEnum):
+    """Where a write whose answer was lost is looked for (docs/exactly-once.md)."""
+
+    KEY = "key"  #: by its natural key, which Xero keeps unique
+    CHANGES = "changes"  #: among what changed since, by our mark or by its content
+    OWNER = "owner"  #: among what lies below the object it belongs to
+
+
+#: Statuses of what was removed.
+GONE = frozenset({"DELETED", "VOIDED", "ARCHIVED"})
+
 _READ: frozenset[Verb] = frozenset()
 _WRITE = frozenset({Verb.CREATE, Verb.UPDATE})
 _ALL = _WRITE | {Verb.DELETE}
@@ -70,6 +81,9 @@ class ResourceInfo:
     `key_field` is the natural key (the field Xero keeps unique, empty where there is none),
     `rank` the order in a pass. `agreed` are the fields of an answer that must equal what was
     meant. `scopes` are granular ones, any of which grants it; `.read` added grants reading.
+
+    `trace`, `keyed`, `freed`, `marks`, `content` and `counted` say how a lost write is found
+    again and told from a stranger's; `domain.identity` holds the rules, recovery needs no other.
     """
 
     resource: Resource
@@ -87,13 +101,31 @@ class ResourceInfo:
     #: Whether lists come in pages, and whether the caller chooses their size (up to 1,000).
     paged: bool = False
     page_size: bool = False
+    #: Whether updates go to the collection although they go one a call.
+    collected: bool = False
+    trace: Trace = Trace.CHANGES
+    #: The Types of which Xero keeps the key unique; empty where it does so of all.
+    keyed: frozenset[str] = frozenset()
+    #: Statuses in which an object has given its key free.
+    freed: frozenset[str] = frozenset()
+    #: Fields that carry our mark: an object with it is ours, one without it isn't.
+    marks: tuple[str, ...] = ()
+    #: Whether it never changes once it is made: with the mark its content must be the same too.
+    fixed: bool = False
+    #: What must be known and equal in both before all else that was sent is compared. Where
+    #: it is equal and the rest isn't, a person decides. "Total" is taken from what was meant.
+    content: tuple[str, ...] = ()
+    #: Whether equal ones are counted before sending: nothing else tells an old one from ours.
+    counted: bool = False
 
     @property
     def alone(self) -> bool:
         """Whether an update goes to the object's own address, one a call."""
-        return self.batch_size == 1
+        return self.batch_size == 1 and not self.collected
 
 
+_DEAD = frozenset({"DELETED", "VOIDED"})
+_DOCUMENT = ("Contact", "Date", "Total")
 _INVOICES = ("accounting.invoices",)
 _SETTINGS = ("accounting.settings",)
 _CONTACTS = ("accounting.contacts",)
@@ -118,6 +150,7 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             scopes=_SETTINGS,
             verbs=frozenset({Verb.CREATE}),
             batch_size=1,
+            trace=Trace.KEY,
         ),
         _info(
             Resource.BRANDING_THEMES, "BrandingThemeID", "Name", 0, scopes=_SETTINGS, verbs=_READ
@@ -131,6 +164,10 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             agreed=("Name",),
             status_field="Status",
             removal=Removal.STATUS,
+            batch_size=1,
+            collected=True,
+            trace=Trace.KEY,
+            freed=_DEAD,
         ),
         _info(
             Resource.ACCOUNTS,
@@ -143,6 +180,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             verbs=_ALL,
             removal=Removal.ARCHIVE,
             batch_size=1,
+            trace=Trace.KEY,
+            freed=_DEAD,
         ),
         _info(
             Resource.TRACKING_CATEGORIES,
@@ -155,6 +194,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             verbs=_ALL,
             removal=Removal.ARCHIVE,
             batch_size=1,
+            trace=Trace.KEY,
+            freed=_DEAD,
         ),
         _info(
             Resource.TRACKING_OPTIONS,
@@ -167,6 +208,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             verbs=_ALL,
             removal=Removal.ARCHIVE,
             batch_size=1,
+            trace=Trace.KEY,
+            freed=_DEAD,
         ),
         _info(
             Resource.CONTACTS,
@@ -180,6 +223,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.ARCHIVE,
             paged=True,
             page_size=True,
+            trace=Trace.KEY,
+            marks=("ContactNumber",),
         ),
         _info(
             Resource.CONTACT_GROUPS,
@@ -191,6 +236,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             status_field="Status",
             removal=Removal.STATUS,
             batch_size=1,
+            trace=Trace.KEY,
+            freed=_DEAD,
         ),
         _info(
             Resource.ITEMS,
@@ -201,6 +248,7 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             agreed=("Code",),
             verbs=_ALL,
             removal=Removal.DELETE,
+            trace=Trace.KEY,
         ),
         _info(
             Resource.QUOTES,
@@ -212,6 +260,9 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             status_field="Status",
             removal=Removal.STATUS,
             paged=True,
+            trace=Trace.KEY,
+            freed=_DEAD,
+            content=_DOCUMENT,
         ),
         _info(
             Resource.PURCHASE_ORDERS,
@@ -224,6 +275,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.STATUS,
             paged=True,
             page_size=True,
+            trace=Trace.KEY,
+            content=_DOCUMENT,
         ),
         _info(
             Resource.INVOICES,
@@ -236,6 +289,11 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.STATUS,
             paged=True,
             page_size=True,
+            trace=Trace.KEY,
+            keyed=frozenset({"ACCREC"}),
+            freed=_DEAD,
+            marks=("Url",),
+            content=("Type", *_DOCUMENT),
         ),
         _info(
             Resource.RECEIPTS,
@@ -248,6 +306,7 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             status_field="Status",
             removal=Removal.STATUS,
             batch_size=1,
+            content=("User", *_DOCUMENT),
         ),
         _info(
             Resource.BANK_TRANSACTIONS,
@@ -261,6 +320,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.STATUS,
             paged=True,
             page_size=True,
+            marks=("Url",),
+            content=("Type", "BankAccount", *_DOCUMENT),
         ),
         _info(
             Resource.CREDIT_NOTES,
@@ -273,6 +334,10 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.STATUS,
             paged=True,
             page_size=True,
+            trace=Trace.KEY,
+            keyed=frozenset({"ACCRECCREDIT"}),
+            freed=_DEAD,
+            content=("Type", *_DOCUMENT),
         ),
         _info(
             Resource.PAYMENTS,
@@ -286,6 +351,9 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             removal=Removal.STATUS,
             paged=True,
             page_size=True,
+            marks=("Reference",),
+            content=("Invoice", "Account", "Date", "Amount"),
+            fixed=True,
         ),
         _info(
             Resource.OVERPAYMENTS,
@@ -316,6 +384,9 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             agreed=("Amount",),
             verbs=frozenset({Verb.CREATE, Verb.DELETE}),
             removal=Removal.DELETE,
+            trace=Trace.OWNER,
+            content=("Invoice", "Date", "Amount"),
+            counted=True,
         ),
         _info(
             Resource.ATTACHMENTS,
@@ -325,6 +396,8 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             scopes=("accounting.attachments",),
             agreed=("FileName",),
             batch_size=1,
+            trace=Trace.OWNER,
+            content=("FileName", "ContentLength"),
         ),
         _info(
             Resource.HISTORY,
@@ -334,9 +407,42 @@ CATALOGUE: Mapping[Resource, ResourceInfo] = {
             label_field="Details",
             scopes=(*_INVOICES, *_CONTACTS, *_SETTINGS, *_PAYMENTS),
             verbs=frozenset({Verb.CREATE}),
+            trace=Trace.OWNER,
+            content=("Details",),
         ),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How an object is taken out: the element that is sent, and what Xero must answer."""
+
+    verb: Verb
+    payload: Mapping[str, Any]
+    meant: Mapping[str, Any]
+
+
+def removal(resource: Resource, xero_id: str, status: str | None) -> Removed | None:
+    """What takes an object out of Xero, None where Xero keeps it for good.
+
+    `status` is the one Xero last told: an authorised invoice or credit note is voided, all else
+    deleted (FACTS section 6). Contacts are archived.
+    """
+    info = CATALOGUE[resource]
+    if info.removal is Removal.DELETE:
+        return Removed(Verb.DELETE, {}, {})
+    if info.removal is Removal.NONE or info.status_field is None:
+        return None
+    after = "ARCHIVED" if info.removal is Removal.ARCHIVE else "DELETED"
+    if resource in {Resource.INVOICES, Resource.CREDIT_NOTES} and status not in _NOT_APPROVED:
+        after = "VOIDED"
+    meant = {info.status_field: after}
+    return Removed(Verb.UPDATE, {info.id_field: xero_id, **meant}, meant)
+
+
+#: A document with such a status is deleted, not voided.
+_NOT_APPROVED = frozenset({"DRAFT", "SUBMITTED"})
 
 #: Where the records of a module go.
 RESOURCE_OF: Mapping[Module, Resource] = {
@@ -361,8 +467,8 @@ def unique_key(resource: Resource, payload: Mapping[str, Any]) -> str | None:
     The number of a bill (ACCPAY) isn't unique in Xero: only its Url marks it as ours. Nor is
     that of a supplier's credit note (ACCPAYCREDIT).
     """
-    numbered = {Resource.INVOICES: "ACCREC", Resource.CREDIT_NOTES: "ACCRECCREDIT"}
-    if resource in numbered and payload.get("Type") != numbered[resource]:
+    info = CATALOGUE[resource]
+    if info.trace is not Trace.KEY or (info.keyed and payload.get("Type") not in info.keyed):
         return None
-    value = payload.get(CATALOGUE[resource].key_field)
+    value = payload.get(info.key_field)
     return str(value) if value else None

@@ -45,6 +45,10 @@ class SyncProfile:
     target_status: str = "AUTHORISED"
     add_needed: bool = True
     retries: int = 0
+    #: One batch in flight, and whatever fails or waits holds all that stands behind it.
+    strict: bool = False
+    #: What is bound goes from Xero when its record is deleted in the CRM.
+    removes: bool = False
 
 
 class Reason(StrEnum):

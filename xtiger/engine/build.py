@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -14,7 +15,6 @@ from xtiger.domain.comparing import only_emptied
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.mapping import (
     BuildContext,
-    Built,
     CompiledMapper,
     Fault,
     Faults,
@@ -25,14 +25,15 @@ from xtiger.domain.mapping import (
     compile_template,
 )
 from xtiger.domain.preflight import check
-from xtiger.domain.queueing import State
+from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import DOCUMENTS, DocumentType, Module, ModuleInfo, Record, RecordRef
-from xtiger.domain.resources import Resource, Verb
+from xtiger.domain.resources import Resource, Verb, removal
 from xtiger.domain.selection import SyncProfile
 from xtiger.engine import intake
 from xtiger.engine.services import Services
 from xtiger.engine.settle import DIFFERS, comparable
-from xtiger.store import bindings, leases, logs, profiles, queue
+from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue
+from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
 from xtiger.store.models import Binding, Organisation, QueueItem
 from xtiger.telemetry import logger
@@ -42,14 +43,37 @@ log = logger("build")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """One element that was built and waits for its call."""
+    """One element that was built and waits for its call; a DELETE names its object."""
 
-    item: QueueItem
-    record: Record
-    built: Built
+    item: Claimed
     verb: Verb
     data: bytes
-    template_id: int
+    expected: Mapping[str, Any]
+    label: str
+    version: str = ""
+    template_id: int | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    xero_id: str | None = None
+
+    def meant(self) -> journal.Meant:
+        """What the journal keeps of it beside its bytes."""
+        return journal.Meant(
+            item_id=self.item.id,
+            label=self.label,
+            record_version=self.version,
+            template_id=self.template_id,
+            meant=self.expected,
+            amount=self.amount,
+            currency=self.currency,
+        )
+
+
+@dataclass(slots=True)
+class Added:
+    """The last place of the parents that building added."""
+
+    last: int = 0
 
 
 class StaleReference(Exception):
@@ -81,10 +105,19 @@ class Builder:
     rules: Sequence[SyncProfile]
     mappers: Mapping[int, CompiledMapper]
     templates: Mapping[tuple[Module, DocumentType | None], int]
+    #: It was asked for single records: what they need goes ahead of others too.
+    urgent: bool = False
+    added: Added = field(default_factory=Added)
 
     @classmethod
     def of(
-        cls, services: Services, lease: Lease, *, run_id: int | None, only_run: int | None
+        cls,
+        services: Services,
+        lease: Lease,
+        *,
+        run_id: int | None,
+        only_run: int | None,
+        urgent: bool = False,
     ) -> Builder:
         """Reads what building needs; mappers are compiled here. Raises PermanentError."""
         mappers: dict[int, CompiledMapper] = {}
@@ -106,14 +139,16 @@ class Builder:
                         templates[module, kind] = found.id
                         mappers[found.id] = _compiled(found.body, described[module])
             read_at = min(one.read_at for one in known.values())
-        return cls(services, lease, run_id, only_run, facts, read_at, rules, mappers, templates)
+        return cls(
+            services, lease, run_id, only_run, facts, read_at, rules, mappers, templates, urgent
+        )
 
-    def build(self, items: Sequence[QueueItem], *, mark: int) -> list[Ready]:
+    def build(self, items: Sequence[Claimed], *, mark: int) -> list[Ready]:
         """Payloads of what can go; what is gone, blocked, unchanged or at fault is settled here.
 
         `mark` is the last place of the pass: a parent's change behind it is the next pass's.
         """
-        refs = {item.id: RecordRef(Module(item.module), item.record_id) for item in items}
+        refs = {item.id: item.ref for item in items}
         records = self.services.crm.fetch_many(list(refs.values()))
         linked = sorted(
             {parent for record in records.values() for parent in record.parents()}, key=str
@@ -135,8 +170,9 @@ class Builder:
             for item in items:
                 record = records.get(refs[item.id])
                 if record is None:
-                    queue.end(session, [item.id], State.CANCELLED)
-                    queue.say(session, [item.id], "It was deleted in the CRM before this was sent.")
+                    removal = self._removal(session, item, sheet.bound.get(refs[item.id]))
+                    if removal is not None:
+                        ready.append(removal)
                 elif record.fault is not None:
                     self._fail(session, item, "unreadable", record.fault)
                 elif not self._blocked(session, item, record, sheet):
@@ -145,7 +181,30 @@ class Builder:
                         ready.append(built)
         return ready
 
-    def _blocked(self, session: Session, item: QueueItem, record: Record, sheet: _Sheet) -> bool:
+    def _removal(self, session: Session, item: Claimed, bound: Binding | None) -> Ready | None:
+        """What takes the object of a deleted record out of Xero, where that is asked for."""
+        if item.action != REMOVE or bound is None:
+            why = "It was deleted in the CRM before this was sent."
+            if item.action == REMOVE:
+                why = "It was deleted in the CRM and never was in Xero."
+            queue.end(session, [item.id], State.CANCELLED)
+            queue.say(session, [item.id], why)
+            return None
+        removed = removal(Resource(item.resource), bound.xero_id, bound.xero_status)
+        if removed is None:
+            sentence = f"Xero keeps {item.resource} for good; take it out there by hand."
+            self._fail(session, item, "cannot-be-removed", sentence)
+            return None
+        return Ready(
+            item=item,
+            verb=removed.verb,
+            data=exactjson.dumps(removed.payload),
+            expected=removed.meant,
+            label=item.label,
+            xero_id=bound.xero_id,
+        )
+
+    def _blocked(self, session: Session, item: Claimed, record: Record, sheet: _Sheet) -> bool:
         """Parks a child whose parents aren't all in Xero, or wait there with a newer version.
 
         All that are missing are enqueued at once; the first one that waits is what blocks.
@@ -154,6 +213,14 @@ class Builder:
         for ref in record.parents():
             waiting = sheet.open_parents.get(ref)
             if waiting is not None and (waiting.id <= sheet.mark or ref not in sheet.bound):
+                if self._waits_for_it(session, waiting, item):
+                    sentence = (
+                        f"It needs {ref.module.singular} {waiting.label} in Xero first, and that "
+                        "needs this one. Take one of the two links out in the CRM."
+                    )
+                    self._fail(session, item, "cycle", sentence)
+                    return True
+                self._hurry(session, ref)
                 waits_for = waits_for or waiting
                 continue
             if ref in sheet.bound:
@@ -170,14 +237,36 @@ class Builder:
                 self._fail(session, item, f"parent-not-selected:{ref.module.value}", entry)
                 return True
             place = queue.enqueue(session, [entry], now=self.services.clock.now())[ref]
-            if self.only_run:
-                queue.reserve(session, self.lease.organisation_id, [ref], run_id=self.only_run)
+            self.added.last = max(self.added.last, place)
+            self._hurry(session, ref)
             added = queue.by_ids(session, [place])[place]
             sheet.open_parents[ref] = added
             waits_for = waits_for or added
         if waits_for is not None:
             self._block(session, item, waits_for)
         return waits_for is not None
+
+    def _hurry(self, session: Session, ref: RecordRef) -> None:
+        """What a run's own records need goes in that run, wherever it stands in the queue."""
+        if self.only_run:
+            claims.reserve(
+                session,
+                self.lease.organisation_id,
+                [ref],
+                run_id=self.only_run,
+                urgent=self.urgent,
+            )
+
+    def _waits_for_it(self, session: Session, parent: QueueItem, item: Claimed) -> bool:
+        """Whether a parent waits, through whatever chain, for the very item that needs it."""
+        seen: set[int] = set()
+        above: QueueItem | None = parent
+        while above is not None and above.id not in seen:
+            if above.id == item.id or above.blocked_by == item.id:
+                return True
+            seen.add(above.id)
+            above = session.get(QueueItem, above.blocked_by) if above.blocked_by else None
+        return False
 
     def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
         rule = self._rule(record.ref.module)
@@ -188,7 +277,7 @@ class Builder:
             )
         return intake.needed_entry(self.rules, self.lease.organisation_id, parent)
 
-    def _block(self, session: Session, item: QueueItem, parent: QueueItem) -> None:
+    def _block(self, session: Session, item: Claimed, parent: QueueItem) -> None:
         what = f"{Module(parent.module).singular} {parent.label}"
         sentence = f"Waits for #{parent.id} {what}"
         if parent.state in (State.FAILED, State.CHECK):
@@ -204,7 +293,7 @@ class Builder:
         self._log(session, item, State.BLOCKED, sentence, cause="blocked")
         logs.count(session, self.run_id, blocked=1)
 
-    def _fail(self, session: Session, item: QueueItem, cause: str, sentence: str) -> None:
+    def _fail(self, session: Session, item: Claimed, cause: str, sentence: str) -> None:
         queue.park(session, item, State.FAILED, cause=cause[:120], sentence=sentence, counts=True)
         self._log(session, item, State.FAILED, sentence, cause=cause[:120])
         logs.count(session, self.run_id, failed=1)
@@ -212,7 +301,7 @@ class Builder:
     def _log(
         self,
         session: Session,
-        item: QueueItem,
+        item: Claimed,
         outcome: State,
         sentence: str,
         *,
@@ -232,7 +321,7 @@ class Builder:
         )
 
     def _build_one(
-        self, session: Session, item: QueueItem, record: Record, sheet: _Sheet
+        self, session: Session, item: Claimed, record: Record, sheet: _Sheet
     ) -> Ready | None:
         flag = profiles.flag_of(sheet.flags.get(record.ref))
         kind = flag.document_type if record.ref.module in DOCUMENTS else None
@@ -273,8 +362,11 @@ class Builder:
             return None
         return Ready(
             item=item,
-            record=record,
-            built=outcome,
+            label=record.label,
+            version=record.version,
+            expected=outcome.meant,
+            amount=outcome.amount,
+            currency=outcome.currency,
             verb=Verb.UPDATE if bound else Verb.CREATE,
             data=exactjson.dumps(
                 only_emptied(outcome.payload, bound.agreed) if bound else outcome.payload

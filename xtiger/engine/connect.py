@@ -301,24 +301,6 @@ def set_auto_sync(services: Services, organisation_id: int, on: bool) -> None:
         session.get_one(Organisation, organisation_id).auto_sync = on
 
 
-def pause(services: Services, organisation_id: int, *, who: str) -> None:
-    """Holds an organisation after the calls under way; capturing goes on."""
-    with services.database.write() as session:
-        row = session.get_one(Organisation, organisation_id)
-        row.paused_at, row.paused_by = services.clock.now(), who
-
-
-def resume(services: Services, organisation_id: int) -> None:
-    """Lets a paused organisation go on, in order; a run is asked for what waits."""
-    now = services.clock.now()
-    with services.database.write() as session:
-        row = session.get_one(Organisation, organisation_id)
-        row.paused_at = row.paused_by = None
-        row.held_until = row.held_why = None
-        tokens.carry_on(session, row, "resumed", now)
-    services.dispatcher.wake(organisation_id)
-
-
 def disconnect(services: Services, organisation_id: int, *, who: str) -> None:
     """Takes an organisation out of the consent and out of use; links and logs stay.
 

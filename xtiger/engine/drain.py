@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+import random
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import (
     AuthorisationError,
@@ -15,30 +17,30 @@ from xtiger.domain.errors import (
     UnknownOutcome,
     XTigerError,
 )
-from xtiger.domain.queueing import Planned, batches, full
-from xtiger.domain.records import (
-    Module,
-    RecordRef,
-    XeroLink,
-)
-from xtiger.domain.resources import CATALOGUE, Resource, Verb
+from xtiger.domain.queueing import Planned, backoff, batches
+from xtiger.domain.records import Module, RecordRef, XeroLink
+from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.engine import connect, intake, recovery, tokens
 from xtiger.engine.build import Builder, Ready, StaleReference
+from xtiger.engine.flight import Flight
 from xtiger.engine.services import Services
-from xtiger.engine.settle import settle
-from xtiger.ports import Answer
-from xtiger.store import bindings, journal, leases, logs, queue, usage
+from xtiger.store import bindings, claims, leases, logs, profiles, queue, usage
+from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
-from xtiger.store.models import Attempt, Organisation, QueueItem
+from xtiger.store.models import Organisation, Run
 from xtiger.telemetry import logger
 
 #: Items claimed at a time: a few full batches, so that memory and transactions stay small.
 CLAIM = 200
-#: The most passes one run makes; what comes later is the next run's.
+#: After so many passes a run takes in nothing more that comes meanwhile: it must end.
 PASSES = 5
+#: A bound for what waits for what through ever deeper chains, and for a fault of ours.
+MOST_PASSES = 200
+#: The urgency of a run that was asked for single records (`store.logs.ask_run`).
+URGENT = 2
 #: Reference data older than this is read again before anything is built by it.
 REFERENCE_AGE = timedelta(hours=1)
-#: Longest wait between two tries of an organisation that Xero doesn't answer, in seconds.
+#: Longest wait until a person is asked for, in seconds.
 LONGEST_HOLD = 900
 
 log = logger("drain")
@@ -48,13 +50,23 @@ log = logger("drain")
 class Drained:
     """How a drain ended. `done`: nothing is due any more. `sentence`: why it stopped if not.
 
-    `parked`: its run goes on later. `elsewhere`: another worker does the work.
+    `parked`: its run goes on later. `elsewhere`: another worker does the work. `gave_way`: it
+    let others go first, and may go on at once.
     """
 
     done: bool
     sentence: str | None = None
     parked: bool = False
     elsewhere: bool = False
+    gave_way: bool = False
+
+
+class GivesWay(Exception):
+    """The drain stops between two calls so that others get their turn."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
 def drain(services: Services, organisation_id: int, *, run_id: int | None = None) -> Drained:
@@ -86,6 +98,26 @@ def drain(services: Services, organisation_id: int, *, run_id: int | None = None
         tokens.count_usage(services)
 
 
+def left_alone(
+    session: Session, organisation_id: int, now: datetime, reserve: int
+) -> claims.Narrow:
+    """What nothing of an organisation's queue goes at present, although it is due.
+
+    `reserve` is the share of the day in percent that is kept for documents.
+    """
+    strict = {
+        rule.module.value
+        for rule in profiles.profiles(session)
+        if rule.strict and rule.organisation_id == organisation_id
+    }
+    row = session.get_one(Organisation, organisation_id)
+    return claims.Narrow(
+        paused=frozenset(profiles.paused_modules(session, organisation_id)),
+        caps=claims.held_caps(session, organisation_id, strict),
+        wanted_below=usage.kept_below(row, now, reserve),
+    )
+
+
 @dataclass(slots=True)
 class _Drain:
     """One organisation's drain while it holds the lease."""
@@ -94,8 +126,10 @@ class _Drain:
     lease: Lease
     run_id: int | None
     mark: int = 0
-    #: Before Go live only what its run was asked for may be sent.
+    #: How soon its run goes, and which items alone it may send.
+    urgency: int = 0
     only_run: int | None = None
+    strict: frozenset[str] = frozenset()
 
     @property
     def organisation_id(self) -> int:
@@ -109,6 +143,8 @@ class _Drain:
             return self.run()
         except LeaseLost:
             raise
+        except GivesWay as turn:
+            return Drained(False, turn.sentence, parked=True, gave_way=True)
         except UnknownOutcome as unknown:
             return self.hold(unknown.sentence, None, counts=True)
         except TransientError as failure:
@@ -130,59 +166,97 @@ class _Drain:
         recovery.settle_open(self.services, self.lease, run_id=self.run_id)
         self._write_back()
         builder = self._prepare()
-        for _pass in range(PASSES):
+        last = 0
+        for passes in range(1, MOST_PASSES):
             intake.relay(self.services)
-            ranks = self._begin_pass()
+            ranks = self._begin_pass(last)
             if not ranks:
-                self._forget_hold()
-                return Drained(True)
+                return self._ended()
+            if passes >= PASSES:
+                # From here on only what was there; what came later is the next run's.
+                last = last or self.mark
             if self.services.clock.now() - builder.read_at > REFERENCE_AGE:
                 builder = self._prepare_anew()
             for rank in ranks:
                 if (why := self._held()) is not None:
                     return why
-                builder = self._rank(rank, builder)
-        return Drained(True)
+                builder = self._turn(rank, builder)
+            last = max(last, builder.added.last) if last else 0
+        return self._ended()
 
-    def _begin_pass(self) -> list[int]:
-        """Marks what the pass covers; answers with the ranks that have something due in it."""
+    def _begin_pass(self, last: int) -> list[int]:
+        """Marks what the pass covers; answers with the turns that have something due in it."""
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
             queue.release_stranded(session, self.organisation_id)
-            self.mark = queue.mark(session)
-            return queue.due_ranks(
-                session,
-                self.organisation_id,
-                up_to=self.mark,
-                now=self.services.clock.now(),
-                only_run=self.only_run,
+            self.mark = last or claims.mark(session)
+            now = self.services.clock.now()
+            narrow = self._narrow(session, now)
+            return claims.due_ranks(
+                session, self.organisation_id, up_to=self.mark, now=now, narrow=narrow
             )
 
-    def _forget_hold(self) -> None:
+    def _narrow(self, session: Session, now: datetime) -> claims.Narrow:
+        """What this drain leaves alone at present."""
+        reserve = self.services.settings.day_reserve
+        return replace(
+            left_alone(session, self.organisation_id, now, reserve),
+            only_run=self.only_run,
+            urgent=self.urgency == URGENT and bool(self.only_run),
+        )
+
+    def _ended(self) -> Drained:
         """Nothing is due any more, so nothing holds the organisation either."""
+        now = self.services.clock.now()
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
             row = session.get_one(Organisation, self.organisation_id)
             row.held_until = row.held_why = None
             row.held_times = 0
+            narrow = self._narrow(session, now)
+            if narrow.wanted_below is None:
+                return Drained(True)
+            kept = replace(narrow, wanted_below=None)
+            rest = claims.due_count(session, self.organisation_id, now=now, narrow=kept)
+        return Drained(True, usage.kept_sentence(rest) if rest else None)
 
     def _held(self) -> Drained | None:
-        """Why nothing may be sent now, asked before each rank."""
+        """Why nothing may be sent now, asked before each turn."""
         with self.services.database.read() as session:
             row = session.get_one(Organisation, self.organisation_id)
+            everything = profiles.pause_of_all(session)
+        if everything:
+            return Drained(False, f"Everything is paused by {everything.by}.", parked=True)
         if row.paused_at:
             return Drained(False, f"{row.name} is paused.", parked=True)
         if not row.chosen or row.connection_id is None:
             return Drained(False, f"{row.name} isn't connected. Connect it under API details.")
         if row.removed:
             return Drained(False, row.removed)
+        if usage.only_for_people(row, self.services.clock.now()):
+            hour = 3600 * self.services.settings.time_factor
+            return self.hold(usage.FOR_PEOPLE, hour, counts=False)
         return None
 
     def _prepare(self) -> Builder:
         with self.services.database.read() as session:
             row = session.get_one(Organisation, self.organisation_id)
-            self.only_run = None if row.live_since else self.run_id or 0
-        return Builder.of(self.services, self.lease, run_id=self.run_id, only_run=self.only_run)
+            run = session.get(Run, self.run_id) if self.run_id else None
+            self.urgency = run.urgency if run else 0
+            alone = row.live_since is None or self.urgency == URGENT
+            self.only_run = (self.run_id or 0) if alone else None
+            self.strict = frozenset(
+                rule.module.value
+                for rule in profiles.profiles(session)
+                if rule.strict and rule.organisation_id == row.id
+            )
+        return Builder.of(
+            self.services,
+            self.lease,
+            run_id=self.run_id,
+            only_run=self.only_run,
+            urgent=self.urgency == URGENT,
+        )
 
     def _prepare_anew(self) -> Builder:
         """Reads organisation, accounts and tax rates from Xero again (3 calls)."""
@@ -192,8 +266,8 @@ class _Drain:
         connect.refresh_reference(self.services, self.organisation_id)
         return self._prepare()
 
-    def _rank(self, rank: int, builder: Builder) -> Builder:
-        """Sends one rank; answers with the builder to go on with, which may be a fresh one."""
+    def _turn(self, rank: int, builder: Builder) -> Builder:
+        """Sends one turn; answers with the builder to go on with, which may be a fresh one."""
         try:
             try:
                 self._go_through(rank, builder)
@@ -202,26 +276,40 @@ class _Drain:
                 self._return_unsent()
                 builder = self._prepare_anew()
                 self._go_through(rank, builder)
-        except (TransientError, AuthorisationError, UnknownOutcome, PermanentError):
+        except (TransientError, AuthorisationError, UnknownOutcome, PermanentError, GivesWay):
             self._return_unsent()
             raise
         return builder
 
     def _go_through(self, rank: int, builder: Builder) -> None:
-        """Claims the rank's items chunk by chunk, builds them, sends whenever a call is full."""
+        """Claims the turn's items chunk by chunk, builds them, sends whenever a call is full."""
         ready: list[Ready] = []
         after = 0
         while claimed := self._claim(rank, after):
             after = claimed[-1].id
             ready += builder.build(claimed, mark=self.mark)
-            ready = self._send_ready(ready, everything=False)
-        self._send_ready(ready, everything=True)
+            strict = bool(self.strict.intersection(item.module for item in claimed))
+            if strict:
+                ready = self._ahead(ready)
+            with self._flight(strict) as flight:
+                ready = self._send_ready(flight, ready, everything=strict, strict=strict)
+                flight.land()
+            self._write_back()
+            self._give_way()
+        with self._flight(False) as flight:
+            self._send_ready(flight, ready, everything=True, strict=False)
+            flight.land()
+        self._write_back()
 
-    def _claim(self, rank: int, after: int) -> list[QueueItem]:
+    def _flight(self, strict: bool) -> Flight:
+        most = 1 if strict else self.services.in_flight
+        return Flight(self.services, self.lease, self.run_id, most)
+
+    def _claim(self, rank: int, after: int) -> list[Claimed]:
         now = self.services.clock.now()
         with self.services.database.write() as session:
             leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
-            claimed = queue.claim(
+            claimed = claims.claim(
                 session,
                 self.organisation_id,
                 rank=rank,
@@ -230,132 +318,75 @@ class _Drain:
                 limit=CLAIM,
                 now=now,
                 run_id=self.run_id,
-                only_run=self.only_run,
+                narrow=self._narrow(session, now),
             )
         self.services.observe("claimed")
         return claimed
 
-    def _return_unsent(self) -> None:
+    def _give_way(self) -> None:
+        """Between calls: what a person waits for goes first, and others get their turn."""
+        with self.services.database.read() as session:
+            overtaken = logs.more_urgent(session, self.organisation_id, self.urgency)
+        if overtaken:
+            raise GivesWay("What a person asked for goes first; then this goes on.")
+        if self.services.crowded():
+            raise GivesWay("Other organisations have their turn; then this goes on.")
+
+    def _return_unsent(self, but: Set[int] = frozenset()) -> None:
         """Puts what was claimed and isn't in an open call back in its place."""
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
-            recovery.return_unsent(session, self.organisation_id)
+            recovery.return_unsent(session, self.organisation_id, but=but)
 
     # -- sending ------------------------------------------------------------------------------
 
-    def _send_ready(self, ready: list[Ready], *, everything: bool) -> list[Ready]:
+    def _send_ready(
+        self, flight: Flight, ready: list[Ready], *, everything: bool, strict: bool
+    ) -> list[Ready]:
         """Sends full calls, or all of them; answers with what still waits to fill one."""
-        if not ready:
-            return ready
-        resource = Resource(ready[0].item.resource)
-        most = CATALOGUE[resource].batch_size
         by_position = {each.item.id: each for each in ready}
-        planned = [Planned(each.item.id, each.verb, len(each.data)) for each in ready]
-        if not everything and not full(planned, most=most):
-            return ready
-        for batch in batches(planned, most=most):
-            if not everything and len(batch.positions) < most:
-                continue
-            if self.services.stopping():
-                raise TransientError(
-                    "The worker stopped; XTiger goes on with the next.", retry_after=0, counts=False
-                )
-            if self._pausing():
-                raise TransientError("The organisation was paused.", retry_after=0, counts=False)
-            self._send(resource, batch.verb, [by_position.pop(each) for each in batch.positions])
+        for resource in dict.fromkeys(Resource(each.item.resource) for each in ready):
+            most = CATALOGUE[resource].batch_size
+            planned = [
+                Planned(each.item.id, each.verb, len(each.data), each.item.doubts)
+                for each in ready
+                if each.item.resource == resource
+            ]
+            for batch in batches(planned, most=most, in_order=strict):
+                if not everything and len(batch.positions) < most:
+                    continue
+                self._check()
+                if strict and not self._ahead([by_position[batch.positions[0]]]):
+                    return []
+                flight.send(resource, batch.verb, [by_position.pop(one) for one in batch.positions])
         return list(by_position.values())
 
-    def _pausing(self) -> bool:
+    def _ahead(self, ready: list[Ready]) -> list[Ready]:
+        """Of a strict lane what nothing that failed or waits stands ahead of; the rest goes back.
+
+        Nothing may be under way: whatever is claimed and in no open call is put back.
+        """
         with self.services.database.read() as session:
-            return session.get_one(Organisation, self.organisation_id).paused_at is not None
+            caps = claims.held_caps(session, self.organisation_id, self.strict)
+        kept = [each for each in ready if each.item.id <= caps.get(each.item.module, each.item.id)]
+        if len(kept) < len(ready):
+            self._return_unsent(but={each.item.id for each in kept})
+        return kept
 
-    def _send(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> None:
-        """One call: journalled and committed, sent with no transaction open, settled."""
-        body = b'{"%s":[%s]}' % (resource.value.encode(), b",".join(each.data for each in ready))
-        now = self.services.clock.now()
-        with self.services.database.write() as session:
-            leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
-            attempt_id = journal.open_attempt(
-                session,
-                self.lease,
-                resource=resource,
-                verb=verb,
-                body=body,
-                elements=[
-                    journal.Meant(
-                        item_id=each.item.id,
-                        label=each.record.label,
-                        record_version=each.record.version,
-                        template_id=each.template_id,
-                        meant=each.built.meant,
-                        amount=each.built.amount,
-                        currency=each.built.currency,
-                    )
-                    for each in ready
-                ],
-                run_id=self.run_id,
-                now=now,
+    def _check(self) -> None:
+        """Raises TransientError where no call may be started: the worker ends, or a pause."""
+        if self.services.stopping():
+            raise TransientError(
+                "The worker stopped; XTiger goes on with the next.", retry_after=0, counts=False
             )
-            logs.count(session, self.run_id, calls=1)
-            call = journal.call_of(session.get_one(Attempt, attempt_id), len(ready))
-        self.services.observe("journalled")
-        began = time.monotonic()
-        try:
-            answer = tokens.call(
-                self.services,
-                self.lease,
-                lambda access: self.services.xero.save_many(access, call),
-                until=self.services.patience.start_until(now),
-            )
-        except PermanentError as refusal:
-            recovery.refuse(self.services, self.lease, attempt_id, refusal)
-            return
-        except (TransientError, AuthorisationError):
-            self._not_sent(attempt_id)
-            raise
-        self.services.observe("answered")
-        self._settle(
-            attempt_id, recovery.believable(answer), round((time.monotonic() - began) * 1000)
-        )
-        self.services.observe("settled")
-        self._write_back()
-
-    def _not_sent(self, attempt_id: int) -> None:
-        """Closes a call that did nothing; its items go back when the drain stops."""
-        with self.services.database.write() as session:
-            leases.guard(session, self.lease)
-            attempt = session.get_one(Attempt, attempt_id)
-            journal.close(attempt, outcome="not sent", now=self.services.clock.now())
-
-    def _settle(self, attempt_id: int, answer: Answer, duration_ms: int) -> None:
-        elements = recovery.claimed(self.services, self.lease, attempt_id, answer)
-        now = self.services.clock.now()
-        with self.services.database.write() as session:
-            leases.guard(session, self.lease)
-            attempt = session.get_one(Attempt, attempt_id)
-            settle(
-                session,
-                attempt,
-                journal.elements_of(session, attempt_id),
-                elements,
-                now=now,
-                duration_ms=duration_ms,
-            )
-            journal.close(
-                attempt,
-                outcome="settled",
-                now=now,
-                status=answer.status,
-                headers=answer.headers,
-                answer=answer.body,
-            )
-            logs.touch_success(session, self.organisation_id, now=now)
-            usage.learn(
-                session.get_one(Organisation, self.organisation_id),
-                day_left=answer.day_left,
-                minute=answer.minute,
-                now=now,
-            )
+        with self.services.database.read() as session:
+            if session.get_one(Organisation, self.organisation_id).paused_at is not None:
+                sentence = "The organisation was paused."
+            elif profiles.pause_of_all(session):
+                sentence = "Everything was paused."
+            else:
+                return
+        raise TransientError(sentence, retry_after=0, counts=False)
 
     def _write_back(self) -> None:
         """Gives the CRM the ids and numbers that were agreed; a repeat is harmless."""
@@ -384,7 +415,7 @@ class _Drain:
     def hold(self, sentence: str, retry_after: float | None, *, counts: bool) -> Drained:
         """Holds the organisation: everything keeps its place, nothing is sent until then.
 
-        Without a time from Xero the wait doubles with each failure, up to a quarter hour.
+        Without a time from Xero it waits as `backoff` says, a little longer each time.
         """
         now = self.services.clock.now()
         factor = self.services.settings.time_factor
@@ -395,7 +426,7 @@ class _Drain:
                 row.held_times += 1
             wait = retry_after
             if wait is None:
-                wait = min(LONGEST_HOLD, 5 * 2 ** max(0, row.held_times - 1)) * factor
+                wait = backoff(row.held_times, chance=random.random()) * factor  # noqa: S311
             row.held_until = now + timedelta(seconds=wait)
             row.held_why = sentence
             # Our own back-off ends when a person asks; a limit of Xero's doesn't.

@@ -134,15 +134,39 @@ def relay(services: Services) -> int:
             mine = outbox.still_there(session, rows)
             refs = outbox.refs_of(mine)
             leases.lock(session, [row.id for row in profiles.organisations(session, chosen=None)])
-            for ref in sorted(refs - records.keys(), key=str):
-                # What is in Xero already stays there.
-                sentence = "It was deleted in the CRM before this was sent."
-                queue.drop(session, None, ref, sentence=sentence)
+            _take_out(session, services, sorted(refs - records.keys(), key=str))
             # Places are given in the order of the changes, not in that of reading.
             in_order = [change.ref for change in changes if change.ref in refs & records.keys()]
             _take_in(session, services, [records[ref] for ref in in_order], parents, who=None)
             outbox.forget(session, mine)
         total += len(rows)
+
+
+def _take_out(session: Session, services: Services, gone: Sequence[RecordRef]) -> None:
+    """What becomes of records that were deleted in the CRM.
+
+    What was never sent leaves the queue without a call. What is in Xero, or may just be
+    arriving there, stays, or goes from there too where the profile says so.
+    """
+    rules = {(rule.organisation_id, rule.module): rule for rule in profiles.profiles(session)}
+    for ref in gone:
+        removing: list[tuple[int, str]] = []
+        for one in _everywhere(session):
+            rule = rules.get((one, ref.module))
+            bound = bindings.of_records(session, one, [ref]).get(ref)
+            item = queue.open_items(session, one, [ref]).get(ref)
+            there = bound is not None or (item is not None and item.state in _AT_XERO)
+            if rule is not None and rule.removes and there:
+                label = item.label if item else (bound.number if bound else None)
+                removing.append((one, label or f"{ref.module.singular} {ref.id}"))
+        sentence = "It was deleted in the CRM before this was sent."
+        kept = {one for one, _label in removing}
+        for one in _everywhere(session):
+            if one not in kept:
+                queue.drop(session, one, ref, sentence=sentence)
+        for one, label in removing:
+            entry = queue.Entry(one, ref, label=label, removes=True)
+            queue.enqueue(session, [entry], now=services.clock.now())
 
 
 def add_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> Added:
@@ -313,8 +337,10 @@ def _take_in(
             )
             chosen.append(key)
     places: dict[tuple[int, RecordRef], int] = {}
-    for key, entry in entries.items():
-        places[key] = queue.enqueue(session, [entry], now=now)[entry.ref]
+    for one in dict.fromkeys(entry.organisation_id for entry in entries.values()):
+        its = [entry for entry in entries.values() if entry.organisation_id == one]
+        for ref, place in queue.enqueue(session, its, now=now).items():
+            places[one, ref] = place
     profiles.keep_reasons(session, reasons, now)
     positions = [places[key] for key in chosen]
     return Added(len(positions), min(positions, default=None), max(positions, default=None))

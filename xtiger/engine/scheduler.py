@@ -1,31 +1,25 @@
-"""When work starts: runs that were asked for, the schedule, and a thread pool that drains."""
+"""When work starts: runs that were asked for, the schedule, and one pass for hosts with cron."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError, XTigerError
+from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
-from xtiger.engine import intake, reports, tokens, webhooks
-from xtiger.engine.drain import drain
+from xtiger.engine import housekeeping, intake, reports, tokens, webhooks
+from xtiger.engine.drain import URGENT, drain, left_alone
 from xtiger.engine.services import Services
-from xtiger.store import journal, leases, logs, profiles, queue
-from xtiger.store.models import Attempt, Organisation, Run
+from xtiger.store import claims, journal, leases, logs, profiles, queue
+from xtiger.store.models import Attempt, Organisation, QueueItem, Run
 from xtiger.telemetry import logger
-
-#: Seconds between two looks for asked runs, parked ones and waiting mails.
-TICK = 2
-#: Organisations drained at once by one process.
-POOL = 4
-#: Seconds between two looks for connections that were quiet for a day.
-KEEP = 3600
 
 log = logger("scheduler")
 
@@ -54,7 +48,11 @@ def sync_now(
     intake.add_selected(services, organisation_id=organisation_id, modules=modules, who=who)
     now = services.clock.now()
     with services.database.read() as session:
-        due = [row.id for row in awake if _has_work(session, row.id, now)]
+        due = [
+            row.id
+            for row in awake
+            if _has_work(session, row.id, now, services.settings.day_reserve)
+        ]
     return _ask(services, due, who=who)
 
 
@@ -80,12 +78,14 @@ def _chosen(services: Services, organisation_id: int | None) -> list[Organisatio
     return [row for row in rows if organisation_id in (None, row.id)]
 
 
-def _has_work(session: Session, organisation_id: int, now: datetime) -> bool:
+def _has_work(session: Session, organisation_id: int, now: datetime, reserve: int) -> bool:
     """Whether something is due, or a call whose outcome nobody knows yet waits to be found out.
 
     A run that ends while it asks Xero about such a call (a scope is missing, say) leaves it open.
     """
-    due = queue.due_count(session, organisation_id, now=now)
+    due = claims.due_count(
+        session, organisation_id, now=now, narrow=left_alone(session, organisation_id, now, reserve)
+    )
     return bool(due or journal.still_open(session, organisation_id))
 
 
@@ -97,11 +97,13 @@ def _ask(
     with services.database.write() as session:
         leases.lock(session, organisation_ids)
         runs = [
-            logs.ask_run(session, one, kind="instant", requested_by=who, now=now).id
+            logs.ask_run(
+                session, one, kind="instant", requested_by=who, now=now, single=bool(refs)
+            ).id
             for one in organisation_ids
         ]
         for one, run_id in zip(organisation_ids, runs, strict=True):
-            queue.reserve(session, one, refs, run_id=run_id)
+            claims.reserve(session, one, refs, run_id=run_id, urgent=True)
             # A person who asks doesn't wait for the back-off; Xero's own limits still hold.
             row = session.get_one(Organisation, one)
             if not row.held_by_xero:
@@ -131,7 +133,7 @@ def schedule_due(services: Services) -> list[int]:
                     queue.retry_by_schedule(
                         session, row.id, rule.module, most=rule.retries, now=now
                     )
-            if _has_work(session, row.id, now):
+            if _has_work(session, row.id, now, services.settings.day_reserve):
                 # A run that was parked takes what is due along.
                 if not logs.unended_runs(session, row.id):
                     logs.ask_run(
@@ -144,7 +146,13 @@ def schedule_due(services: Services) -> list[int]:
 def work(services: Services, organisation_id: int) -> None:
     """Carries out the runs that wait for an organisation, one after the other."""
     while (run_id := _start(services, organisation_id)) is not None:
-        outcome = drain(services, organisation_id, run_id=run_id)
+        services.under_way[threading.get_ident()] = (organisation_id, time.monotonic())
+        try:
+            outcome = drain(services, organisation_id, run_id=run_id)
+        finally:
+            services.under_way.pop(threading.get_ident(), None)
+        if outcome.gave_way and not services.crowded():
+            continue  # the run that goes first is the next that starts
         if outcome.parked:
             if not outcome.elsewhere:
                 _note(services, run_id, outcome.sentence)
@@ -169,7 +177,13 @@ def _start(services: Services, organisation_id: int) -> int | None:
         run = runs[0]
         if run.started_at is None:
             run.started_at = now
-            run.due = queue.due_count(session, organisation_id, now=now)
+            narrow = replace(claims.ALL, only_run=run.id, urgent=True)
+            run.due = claims.due_count(
+                session,
+                organisation_id,
+                now=now,
+                narrow=narrow if run.urgency == URGENT else claims.ALL,
+            )
         run.sentence = None
         return run.id
 
@@ -227,130 +241,79 @@ def waiting(services: Services) -> list[int]:
     return [one for one, _has_run in ready]
 
 
-def once(services: Services, *, due_only: bool = True) -> None:
-    """One pass for hosts that only have cron: relay, ask, drain, mail, in this process."""
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did: elements by what became of them, and what still waits, with its why."""
+
+    sent: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    waiting: int = 0
+    why: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """`3 sent, 1 unchanged, 0 failed, 2 waiting.` and why they wait."""
+        counts = (
+            f"{self.sent} sent, {self.unchanged} unchanged, "
+            f"{self.failed} failed, {self.waiting} waiting."
+        )
+        return " ".join((counts, *self.why))
+
+
+def once(services: Services) -> Pass:
+    """One pass for hosts that only have cron: relay, ask, drain, mail, in this process.
+
+    Passes may overlap: an organisation that another one works on is left to it. An organisation
+    that can't be worked on doesn't keep the others from it; `Pass.why` says so. Raises XTigerError
+    where nothing at all can be done (the database is away).
+    """
+    began = _last_run(services)
     tokens.keep_alive(services)
     webhooks.handle(services)
+    why: list[str] = []
     for organisation_id in dict.fromkeys([*schedule_due(services), *waiting(services)]):
-        work(services, organisation_id)
+        if services.stopping():
+            break
+        try:
+            work(services, organisation_id)
+        except XTigerError as failure:
+            log.warning("drain stopped", organisation=organisation_id, why=failure.sentence)
+            why.append(failure.sentence)
     webhooks.forget(services)
     tokens.count_usage(services)
     reports.report_ended(services)
+    housekeeping.when_due(services)
+    return _told(services, began, why)
 
 
-class Embedded:
-    """The dispatcher of one process: a thread pool, and APScheduler that only ticks."""
+def _last_run(services: Services) -> int:
+    """Every run up to this one had ended before."""
+    with services.database.read() as session:
+        unended = session.scalar(select(func.min(Run.id)).where(text("ended_at IS NULL")))
+        newest = session.scalar(select(func.max(Run.id)))
+    return unended - 1 if unended is not None else newest or 0
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="xtiger-drain")
-        self._lock = threading.Lock()
-        self._busy: set[int] = set()
-        self._ending = threading.Event()
-        services.stopping = self._ending.is_set
-        self._again: set[int] = set()
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC,
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+
+def _told(services: Services, after: int, why: Sequence[str]) -> Pass:
+    """What the runs behind `after` came to, and what the queue holds now."""
+    now = services.clock.now()
+    with services.database.read() as session:
+        runs = session.scalars(select(Run).where(Run.id > after)).all()
+        left = session.scalar(
+            select(func.count())
+            .select_from(QueueItem)
+            .where(QueueItem.state.in_([State.PENDING, State.RUNNING, State.BLOCKED]))
         )
-
-    def wake(self, organisation_id: int) -> None:
-        """Drains an organisation in the pool; one that is busy is looked at again after."""
-        with self._lock:
-            if organisation_id in self._busy:
-                self._again.add(organisation_id)
-                return
-            self._busy.add(organisation_id)
-        self._pool.submit(self._carry_out, organisation_id)
-
-    def _carry_out(self, organisation_id: int) -> None:
-        try:
-            work(self._services, organisation_id)
-        except XTigerError as failure:
-            log.warning("drain stopped", organisation=organisation_id, why=failure.sentence)
-        except Exception:
-            # A fault of ours must not end the worker; the lease expires and recovery repairs.
-            log.exception("drain broke", organisation=organisation_id)
-        finally:
-            with self._lock:
-                self._busy.discard(organisation_id)
-                again = organisation_id in self._again
-                self._again.discard(organisation_id)
-            if again and not self._ending.is_set():
-                self.wake(organisation_id)
-
-    def tick(self) -> None:
-        """Relays changes and wakes what waits."""
-        self._safely(self._tick)
-
-    def _tick(self) -> None:
-        intake.relay(self._services)
-        for organisation_id in waiting(self._services):
-            self.wake(organisation_id)
-
-    def receive(self) -> None:
-        """Puts what Xero's webhooks told into the inbox, and counts what calls took."""
-        self._safely(lambda: webhooks.handle(self._services))
-        self._safely(lambda: webhooks.forget(self._services))
-        self._safely(lambda: tokens.count_usage(self._services))
-
-    def keep(self) -> None:
-        """Keeps quiet connections alive."""
-        self._safely(lambda: tokens.keep_alive(self._services))
-
-    def post(self) -> None:
-        """Writes the mails of ended runs and sends what waits; a slow server delays only these."""
-        self._safely(lambda: reports.report_ended(self._services))
-
-    def due(self) -> None:
-        """The schedule's own beat."""
-        self._safely(self._due)
-
-    def _due(self) -> None:
-        for organisation_id in schedule_due(self._services):
-            self.wake(organisation_id)
-
-    def _safely(self, beat: Callable[[], object]) -> None:
-        try:
-            beat()
-        except XTigerError as failure:
-            log.warning("beat missed", why=failure.sentence)
-
-    def start(self) -> None:
-        """Starts ticking; nothing runs before this is called."""
-        factor = self._services.settings.time_factor
-        self._scheduler.add_job(
-            self.tick,
-            "interval",
-            seconds=max(0.2, TICK * min(1, factor)),
-            id="tick",
-            next_run_time=datetime.now(UTC),
-        )
-        self._scheduler.add_job(
-            self.post, "interval", seconds=max(0.2, TICK * min(1, factor)), id="post"
-        )
-        self._scheduler.add_job(
-            self.receive, "interval", seconds=max(0.2, TICK * min(1, factor)), id="receive"
-        )
-        self._scheduler.add_job(
-            self.keep,
-            "interval",
-            seconds=max(1, KEEP * min(1, factor)),
-            id="keep",
-            next_run_time=datetime.now(UTC) + timedelta(seconds=TICK),
-        )
-        interval = self._services.settings.sync_interval
-        self._scheduler.add_job(
-            self.due,
-            "interval",
-            seconds=interval,
-            id="due",
-            next_run_time=datetime.now(UTC) + timedelta(seconds=interval),
-        )
-        self._scheduler.start()
-
-    def stop(self) -> None:
-        """Stops ticking and waits for the calls under way, not for the rest of the queue."""
-        self._ending.set()
-        self._scheduler.shutdown(wait=False)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        held = [
+            f"{row.name} waits: {row.held_why}"
+            for row in profiles.organisations(session)
+            if row.held_why and row.held_until and row.held_until > now
+        ]
+    return Pass(
+        sent=sum(run.succeeded for run in runs),
+        unchanged=sum(run.unchanged for run in runs),
+        failed=sum(run.failed for run in runs),
+        waiting=left or 0,
+        why=tuple(dict.fromkeys((*held, *why))),
+    )

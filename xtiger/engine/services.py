@@ -156,8 +156,14 @@ class Services:
     read_delivery: Callable[[bytes], Delivery] = no_webhooks
     #: What calls took and no database has kept yet.
     uncounted: deque[Usage] = field(default_factory=deque)
-    #: Whether this process is ending: a drain then stops after the call under way.
+    #: Whether this process is ending: a drain then stops after the calls under way.
     stopping: Callable[[], bool] = never
+    #: The drains under way, by thread: the organisation and when it began (time.monotonic).
+    under_way: dict[int, tuple[int, float]] = field(default_factory=dict)
+    #: Whether this thread's turn is over since other organisations wait: its drain then gives it.
+    crowded: Callable[[], bool] = never
+    #: Calls of one resource at once for one organisation; Xero takes five, one is for people.
+    in_flight: int = 4
 
     @property
     def links(self) -> Links:

@@ -13,13 +13,15 @@ from sqlalchemy.orm import Session
 from xtiger.domain import exactjson
 from xtiger.domain.comparing import without_empties
 from xtiger.domain.hints import explain
-from xtiger.domain.queueing import State
+from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
 from xtiger.ports import Element
 from xtiger.store import bindings, journal, logs, queue
 from xtiger.store.models import Attempt, AttemptElement, QueueItem
 
+#: What the log says of an object that went from Xero with its record.
+_REMOVED = "Its record was deleted in the CRM; it is out of use in Xero now."
 _KIND_OF = {xero: kind.value for kind, xero in XERO_TYPE.items()}
 
 #: The cause of what is in Xero with other figures than were meant.
@@ -39,9 +41,8 @@ def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]
 
 
 def sent_elements(attempt: Attempt) -> list[dict[str, Any]]:
-    """The payloads of a journalled body, in order."""
-    body = exactjson.loads(journal.body_of(attempt))
-    return list(body[Resource(attempt.resource).value])
+    """The payloads of a journalled call, in order."""
+    return journal.payloads_of(attempt)
 
 
 def settle(
@@ -75,6 +76,11 @@ def settle(
             _bind(session, attempt, element, payload, answer, item, False, now)
             queue.park(session, item, State.PENDING, cause=None, sentence="")
             continue
+        if answer.stored and item.action == REMOVE:
+            bindings.unbind(session, attempt.organisation_id, _ref(item))
+            ended.append(item.id)
+            entry.write(State.SUCCEEDED, _REMOVED, xero_id=answer.xero_id, action=REMOVE)
+            continue
         if answer.stored:
             differs = difference(element.meant, answer.data)
             _bind(session, attempt, element, payload, answer, item, differs is None, now)
@@ -98,11 +104,18 @@ def settle(
                 counts=True,
             )
             entry.write(
-                State.FAILED, hint.sentence, cause=hint.fingerprint[:120], quoted=answer.faults
+                State.FAILED,
+                hint.sentence,
+                cause=hint.fingerprint[:120],
+                quoted=(*answer.faults, *answer.beside),
             )
         failed += 1
     queue.end(session, ended, State.SUCCEEDED)
     logs.count(session, run_id, succeeded=len(ended), failed=failed)
+
+
+def _ref(item: QueueItem) -> RecordRef:
+    return RecordRef(Module(item.module), item.record_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +138,16 @@ class _Entry:
         cause: str | None = None,
         xero_id: str | None = None,
         quoted: Sequence[str] = (),
+        action: str | None = None,
     ) -> None:
+        made = "Create" if self.attempt.verb == Verb.CREATE else "Update"
         logs.append(
             self.session,
             self.item,
             now=self.now,
             outcome=outcome,
             sentence=sentence,
-            action="Create" if self.attempt.verb == Verb.CREATE else "Update",
+            action=action or made,
             run_id=self.run_id,
             cause=cause,
             quoted=quoted,
@@ -162,13 +177,15 @@ def _bind(
 ) -> None:
     resource = Resource(attempt.resource)
     info = CATALOGUE[resource]
+    if answer.xero_id is None or (resource is Resource.CONTACTS and attempt.owner_resource):
+        return  # a note has no id, and a contact put into a group is bound as itself
     same = comparable(resource, payload)
     status = answer.data.get(info.status_field) if info.status_field else None
     number = answer.data.get(info.label_field)
     bindings.bind(
         session,
         organisation_id=attempt.organisation_id,
-        ref=RecordRef(Module(item.module), item.record_id),
+        ref=_ref(item),
         resource=resource,
         xero_id=str(answer.xero_id),
         number=str(number) if number else None,

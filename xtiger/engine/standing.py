@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from xtiger.domain.queueing import State
-from xtiger.domain.records import Record, RecordRef
+from xtiger.domain.queueing import OPEN, SENTENCES, State
+from xtiger.domain.records import Module, Record, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
 from xtiger.domain.selection import Decision, Reason, plain_day
 from xtiger.engine.intake import decide_many
 from xtiger.engine.services import Services
-from xtiger.store import bindings, profiles, queue
-from xtiger.store.models import Binding, Organisation, QueueItem
+from xtiger.store import bindings, logs, profiles, queue
+from xtiger.store.models import Attempt, AttemptElement, Binding, Organisation, QueueItem
 
 #: A link that mends the cause: its words and its path.
 Fix = tuple[str, str]
@@ -109,7 +109,8 @@ def _judge(
 
     if item is not None:
         state, why = _waiting(session, row, item, services.clock.now())
-        return say(state, why)
+        decide = ("Decide", f"/queue/{item.id}") if item.state == State.CHECK else None
+        return say(state, why, decide)
     if binding is not None and binding.record_version == record.version:
         when = f"{plain_day(binding.bound_at.date())}, {binding.bound_at:%H:%M} UTC"
         return say("In Xero", f"It is in Xero as {binding.number or record.label} since {when}.")
@@ -122,8 +123,11 @@ def held_sentence(session: Session, row: Organisation, now: datetime) -> str | N
     """Why nothing of an organisation is sent at present, None where nothing holds it."""
     if row.connection_id is None:
         return "Its organisation isn't connected."
+    if pause := profiles.pause_of_all(session):
+        return f"Everything is paused since {pause.at:%H:%M} UTC by {pause.by}."
     if row.paused_at:
-        return f"{row.name} is paused since {row.paused_at:%H:%M} UTC."
+        by = f" by {row.paused_by}" if row.paused_by else ""
+        return f"{row.name} is paused since {row.paused_at:%H:%M} UTC{by}."
     if row.removed:
         return row.removed
     if row.connection_id in profiles.broken_connections(session):
@@ -133,16 +137,116 @@ def held_sentence(session: Session, row: Organisation, now: datetime) -> str | N
     return None
 
 
-def reason(session: Session, row: Organisation, item: QueueItem, now: datetime) -> str | None:
-    """Why an open item isn't in Xero, where it has no sentence of its own."""
-    match State(item.state):
-        case State.BLOCKED:
-            return blocked_sentence(session, item)
-        case State.RUNNING:
-            return row.held_why or "It is at Xero now."
-        case State.PENDING:
-            return held_sentence(session, row, now)
-    return None
+def reason(session: Session, item: QueueItem, now: datetime) -> str:
+    """Why an open item isn't in Xero."""
+    return reasons(session, [item], now)[item.id]
+
+
+def reasons(session: Session, items: Sequence[QueueItem], now: datetime) -> dict[int, str]:
+    """Why each of some items isn't in Xero, by position; what has ended isn't among them.
+
+    It reads as much for fifty items as for one.
+    """
+    waiting = [item for item in items if State(item.state) in OPEN]
+    ids = {item.organisation_id for item in waiting}
+    rows = session.scalars(select(Organisation).where(Organisation.id.in_(ids))).all()
+    holds = {row.id: _Hold.of(session, row, now) for row in rows}
+    parents = _parents(session, waiting)
+    sent = _in_open_calls(session, waiting)
+    found: dict[int, str] = {}
+    for item in waiting:
+        hold = holds[item.organisation_id]
+        match State(item.state):
+            case State.BLOCKED:
+                why: str | None = blocked_sentence(item, parents)
+            case State.RUNNING:
+                why = hold.of_running(item.id in sent)
+            case State.PENDING:
+                why = hold.of_pending(item) or item.sentence
+            case _:
+                why = item.sentence
+        found[item.id] = why or SENTENCES[State(item.state)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What keeps all items of an organisation, or all of a module, from going."""
+
+    name: str
+    #: What holds all that is pending, None where nothing does.
+    why: str | None
+    #: A worker has it now.
+    leased: bool
+    held_why: str | None
+    paused: Mapping[Module, profiles.Pause]
+    live: bool
+    #: Nobody sends by itself: Auto-sync is off and no run waits.
+    idle: bool
+
+    @classmethod
+    def of(cls, session: Session, row: Organisation, now: datetime) -> _Hold:
+        return cls(
+            row.name,
+            held_sentence(session, row, now),
+            row.lease_until is not None and row.lease_until > now,
+            row.held_why,
+            profiles.paused_modules(session, row.id),
+            row.live_since is not None,
+            not row.auto_sync and not logs.unended_runs(session, row.id),
+        )
+
+    def of_pending(self, item: QueueItem) -> str | None:
+        if self.why:
+            return self.why
+        pause = self.paused.get(Module(item.module))
+        if pause is not None:
+            what = f"{item.module} for {self.name} are paused"
+            return f"{what} since {pause.at:%H:%M} UTC by {pause.by}."
+        if not self.live and item.run_id is None:
+            return f"Nothing is sent to {self.name} until it goes live."
+        if self.live and self.idle:
+            return f"Auto-sync is off for {self.name}: it goes with the next Sync."
+        return None
+
+    def of_running(self, sent: bool) -> str:
+        if self.leased:
+            return "It is at Xero now." if sent else "It is on its way to Xero."
+        if not sent:
+            return "It was taken out to be sent and wasn't; it goes from its old place."
+        return self.held_why or (
+            "Its answer hasn't come; XTiger asks Xero before it sends anything again."
+        )
+
+
+def _in_open_calls(session: Session, items: Sequence[QueueItem]) -> set[int]:
+    """Which of the running items are in a call whose outcome nobody knows yet."""
+    ids = [item.id for item in items if item.state == State.RUNNING]
+    if not ids:
+        return set()
+    return set(
+        session.scalars(
+            select(AttemptElement.item_id)
+            .join(Attempt, Attempt.id == AttemptElement.attempt_id)
+            .where(AttemptElement.item_id.in_(ids), Attempt.closed_at.is_(None))
+        )
+    )
+
+
+#: How many parents of parents a sentence follows.
+_DEEP = 5
+
+
+def _parents(session: Session, items: Sequence[QueueItem]) -> dict[int, QueueItem]:
+    """What blocked items wait for, and what that waits for, by position."""
+    found: dict[int, QueueItem] = {}
+    asked = {item.blocked_by for item in items if item.blocked_by is not None}
+    for _level in range(_DEEP):
+        if not asked:
+            break
+        found |= queue.by_ids(session, sorted(asked))
+        asked = {row.blocked_by for row in found.values() if row.blocked_by} - found.keys()
+    return found
 
 
 def _waiting(
@@ -150,11 +254,10 @@ def _waiting(
 ) -> tuple[str, str]:
     """State and sentence of an open item."""
     state = State(item.state)
-    if state is State.FAILED:
-        return "Failed", item.sentence or "It was refused."
-    if state is State.CHECK:
-        return "Check", item.sentence or "It was sent and Xero's answer was lost."
-    if why := reason(session, row, item, now):
+    if state in (State.FAILED, State.CHECK):
+        return state.value.capitalize(), item.sentence or SENTENCES[state]
+    why = reason(session, item, now)
+    if state is not State.PENDING or why != SENTENCES[State.PENDING]:
         return "Blocked" if state is State.BLOCKED else "In Queue", why
     if row.held_why and row.last_success_at is None:
         return "In Queue", row.held_why
@@ -171,12 +274,20 @@ def _waiting(
     return "In Queue", f"It waits its turn: {before} before it." if before else "It goes next."
 
 
-def blocked_sentence(session: Session, item: QueueItem) -> str:
-    """What a blocked item waits for, with the parent's state as it is now."""
-    parent = session.get(QueueItem, item.blocked_by) if item.blocked_by else None
-    if parent is None:
-        return item.sentence or "It waits for another record."
-    what = f"It waits for {parent.module.lower().removesuffix('s')} {parent.label} (#{parent.id})"
-    if parent.state in (State.FAILED, State.CHECK):
-        return f"{what}, which failed: {parent.sentence}"
-    return f"{what}."
+def blocked_sentence(item: QueueItem, parents: Mapping[int, QueueItem]) -> str:
+    """What a blocked item waits for: its parents up to the first that isn't blocked itself."""
+    said: list[str] = []
+    seen = {item.id}
+    at = item
+    while at.blocked_by in parents and at.blocked_by not in seen:
+        at = parents[at.blocked_by]
+        seen.add(at.id)
+        what = f"#{at.id} ({Module(at.module).singular} {at.label or at.record_id}"
+        if at.state in (State.FAILED, State.CHECK):
+            why = at.sentence or SENTENCES[State(at.state)]
+            said.append(f"{what}, {at.state}: {why.rstrip('.')})")
+        else:
+            said.append(f"{what}, {at.state})")
+    if not said:
+        return item.sentence or SENTENCES[State.BLOCKED]
+    return f"It waits for {', which waits for '.join(said)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -131,7 +132,11 @@ class Disturbance:
         if given := environ.get(HEADER, "").strip():
             return Fault.read(json.loads(given) if given[0] == "{" else {"kind": given}), "header"
         method = environ["REQUEST_METHOD"]
-        if fault := self._sandbox.faults.take(method, target.resource, target.tenant):
+        body = b""
+        if self._sandbox.faults.reads_bodies():
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+        if fault := self._sandbox.faults.take(method, target.resource, target.tenant, body):
             return fault, "order"
         return (self._sandbox.dial.strike() if target.accounting else None), "dial"
 

@@ -71,6 +71,7 @@ class Fault:
     silent: bool = False  #: LIMIT: no Retry-After at all
     seconds: float = 0.1
     differs: str = "total"  #: DIFFERS: total (by 0.01), status, missing (the last element)
+    text: str = ""  #: only calls whose body holds it
     until: str = ""  #: LOCKED: `YYYY-MM-DD`, today where empty
 
     @classmethod
@@ -99,19 +100,20 @@ class Fault:
         _checked(found)
         return found
 
-    def fits(self, method: str, resource: str, tenant: str) -> bool:
+    def fits(self, method: str, resource: str, tenant: str, body: bytes) -> bool:
         """A fault without a resource leaves the pages of identity alone."""
         any_resource = self.resource == "" and resource not in ("authorize", "revocation")
         return (
             self.method.upper() in ("", method)
             and (any_resource or self.resource.lower() == resource)
             and self.tenant.lower() in ("", tenant)
+            and self.text.encode() in body
         )
 
 
 def _checked(fault: Fault) -> None:
     """Raises ValueError with a sentence that names the field."""
-    for name in ("method", "resource", "tenant", "problem", "differs", "until"):
+    for name in ("method", "resource", "tenant", "problem", "differs", "text", "until"):
         value = getattr(fault, name)
         if not isinstance(value, str) or len(value) > _LONGEST_WORD or not value.isprintable():
             raise ValueError(f"{name} must be text of at most {_LONGEST_WORD} characters.")
@@ -260,10 +262,15 @@ class Faults:
         with self._changed:
             self.coming.clear()
 
-    def take(self, method: str, resource: str, tenant: str) -> Fault | None:
+    def reads_bodies(self) -> bool:
+        """Whether a fault that is to come asks what a body holds."""
+        with self._changed:
+            return any(fault.text for fault in self.coming)
+
+    def take(self, method: str, resource: str, tenant: str, body: bytes) -> Fault | None:
         with self._changed:
             for index, fault in enumerate(self.coming):
-                if fault.fits(method, resource, tenant):
+                if fault.fits(method, resource, tenant, body):
                     if fault.count > 1:
                         self.coming[index] = replace(fault, count=fault.count - 1)
                     else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.records import Module, RecordRef
@@ -59,6 +59,25 @@ def by_xero_id(
     )
 
 
+def known(
+    session: Session, organisation_id: int, resource: Resource, xero_ids: Iterable[str]
+) -> set[str]:
+    """Which of these Xero objects belong to a record already."""
+    ids = list(xero_ids)
+    found: set[str] = set()
+    for start in range(0, len(ids), 500):
+        found.update(
+            session.scalars(
+                select(Binding.xero_id).where(
+                    Binding.organisation_id == organisation_id,
+                    Binding.resource == resource.value,
+                    Binding.xero_id.in_(ids[start : start + 500]),
+                )
+            )
+        )
+    return found
+
+
 def bind(
     session: Session,
     *,
@@ -102,6 +121,19 @@ def bind(
     row.agreed_at = now
     session.flush()
     return row
+
+
+def unbind(session: Session, organisation_id: int, ref: RecordRef) -> None:
+    """Forgets that a record is in an organisation: its object is out of use there."""
+    session.execute(
+        delete(Binding)
+        .where(
+            Binding.organisation_id == organisation_id,
+            Binding.module == ref.module.value,
+            Binding.record_id == ref.id,
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def unwritten(session: Session, organisation_id: int, *, limit: int = 500) -> list[Binding]:

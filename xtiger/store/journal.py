@@ -14,11 +14,13 @@ from uuid import uuid4
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from xtiger.domain.resources import Resource, Verb
-from xtiger.ports import Call
+from xtiger.domain import exactjson
+from xtiger.domain.resources import CATALOGUE, Resource, Verb
+from xtiger.ports import Call, Owner
 from xtiger.store.leases import Lease
 from xtiger.store.models import Attempt, AttemptElement
 
+JSON = "application/json"
 #: Headers of an answer that are kept; nothing else of them is.
 KEPT_HEADERS = frozenset(
     {
@@ -45,6 +47,9 @@ class Meant:
     meant: Mapping[str, Any]
     amount: Decimal | None = None
     currency: str | None = None
+    #: Which objects in Xero equalled it before it was sent (`identity.key_of`), None where
+    #: nobody looked.
+    equal_before: Sequence[str] | None = None
 
 
 def open_attempt(
@@ -57,14 +62,25 @@ def open_attempt(
     elements: Sequence[Meant],
     run_id: int | None,
     now: datetime,
+    xero_id: str | None = None,
+    owner: Owner | None = None,
+    content_type: str | None = None,
 ) -> int:
-    """Writes the exact bytes with a new Idempotency-Key; the caller commits, then sends."""
+    """Writes the exact call with a new Idempotency-Key; the caller commits, then sends.
+
+    `xero_id`, `owner` and `content_type` are those of the `Call`; a file's `body` is the file.
+    Answers with the attempt's id.
+    """
     attempt = Attempt(
         organisation_id=lease.organisation_id,
         run_id=run_id,
         fence=lease.fence,
         resource=resource.value,
         verb=verb.value,
+        xero_id=xero_id,
+        owner_resource=owner.resource.value if owner else None,
+        owner_id=owner.xero_id if owner else None,
+        content_type=content_type if content_type != JSON else None,
         idempotency_key=uuid4().hex,
         body=zlib.compress(body),
         body_hash=hashlib.sha256(body).hexdigest(),
@@ -84,6 +100,7 @@ def open_attempt(
             meant=dict(element.meant),
             amount=element.amount,
             currency=element.currency,
+            equal_before=None if element.equal_before is None else list(element.equal_before),
         )
         for place, element in enumerate(elements)
     )
@@ -99,7 +116,45 @@ def call_of(attempt: Attempt, count: int) -> Call:
         body=body_of(attempt),
         idempotency_key=attempt.idempotency_key,
         count=count,
+        xero_id=attempt.xero_id,
+        owner=owner_of(attempt),
+        content_type=attempt.content_type or JSON,
     )
+
+
+def owner_of(attempt: Attempt) -> Owner | None:
+    """The object below which the call writes."""
+    if attempt.owner_resource is None or attempt.owner_id is None:
+        return None
+    return Owner(Resource(attempt.owner_resource), attempt.owner_id)
+
+
+def payloads_of(attempt: Attempt) -> list[dict[str, Any]]:
+    """The elements of a journalled call, in order, each as a dict of Xero's fields.
+
+    A call to one object's own address names it there: its id is put in. A file is told by its
+    name, size in bytes and kind. Raises ValueError once retention has taken the body.
+    """
+    resource = Resource(attempt.resource)
+    id_field = CATALOGUE[resource].id_field
+    data = body_of(attempt)
+    if resource is Resource.ATTACHMENTS:
+        return [
+            {
+                "FileName": attempt.xero_id,
+                "ContentLength": len(data),
+                "MimeType": attempt.content_type,
+            }
+        ]
+    if attempt.verb == Verb.DELETE:
+        return [{id_field: attempt.xero_id}]
+    body = exactjson.loads(data)
+    rows = body.get(resource.value) if isinstance(body, dict) else body
+    # Xero takes one object also by itself, without a list around it.
+    payloads = [dict(row) for row in rows] if isinstance(rows, list) else [dict(body)]
+    if attempt.xero_id:
+        payloads = [{id_field: attempt.xero_id, **row} for row in payloads]
+    return payloads
 
 
 def body_of(attempt: Attempt) -> bytes:
@@ -121,6 +176,19 @@ def elements_of(session: Session, attempt_id: int) -> list[AttemptElement]:
             .order_by(AttemptElement.place)
         )
     )
+
+
+def items_of(session: Session, attempts: Sequence[Attempt]) -> dict[int, list[int]]:
+    """The items of each of these calls, in the order of its body."""
+    found: dict[int, list[int]] = {attempt.id: [] for attempt in attempts}
+    rows = session.execute(
+        select(AttemptElement.attempt_id, AttemptElement.item_id)
+        .where(AttemptElement.attempt_id.in_(list(found)))
+        .order_by(AttemptElement.attempt_id, AttemptElement.place)
+    )
+    for attempt_id, item_id in rows:
+        found[attempt_id].append(item_id)
+    return found
 
 
 def close(

@@ -11,12 +11,14 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.queueing import State
+from xtiger.store import wakes
+from xtiger.store.claims import Claimed
 from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run
 
 
 def append(
     session: Session,
-    item: QueueItem,
+    item: QueueItem | Claimed,
     *,
     now: datetime,
     outcome: State,
@@ -58,15 +60,27 @@ def append(
 
 
 def ask_run(
-    session: Session, organisation_id: int, *, kind: str, requested_by: str, now: datetime
+    session: Session,
+    organisation_id: int,
+    *,
+    kind: str,
+    requested_by: str,
+    now: datetime,
+    single: bool = False,
 ) -> Run:
-    """The run that waits or runs for an organisation, or a new one: two clicks make one run."""
+    """The run that waits for an organisation, or a new one: two clicks make one run.
+
+    `single`: it is for chosen records alone, and goes ahead of all others.
+    """
+    urgency = 2 if single else int(kind == "instant")
+    wakes.announce(session, organisation_id)
     waiting = session.scalar(
         select(Run)
         .where(
             Run.organisation_id == organisation_id,
             text("ended_at IS NULL"),
             Run.started_at.is_(None),
+            (Run.urgency == 2) if single else (Run.urgency < 2),
         )
         .order_by(Run.id)
         .limit(1)
@@ -74,10 +88,12 @@ def ask_run(
     if waiting is not None:
         if kind == "instant" and waiting.kind != "instant":
             waiting.kind, waiting.requested_by = kind, requested_by
+            waiting.urgency = urgency
         return waiting
     run = Run(
         organisation_id=organisation_id,
         kind=kind,
+        urgency=urgency,
         requested_by=requested_by,
         asked_at=now,
         trouble=False,
@@ -90,11 +106,27 @@ def ask_run(
 
 
 def unended_runs(session: Session, organisation_id: int | None = None) -> list[Run]:
-    """Runs that wait to start, or whose worker stopped, oldest first."""
-    statement = select(Run).where(text("ended_at IS NULL")).order_by(Run.id)
+    """Runs that wait to start, or whose worker stopped: most urgent first, then oldest."""
+    statement = select(Run).where(text("ended_at IS NULL")).order_by(Run.urgency.desc(), Run.id)
     if organisation_id is not None:
         statement = statement.where(Run.organisation_id == organisation_id)
     return list(session.scalars(statement))
+
+
+def more_urgent(session: Session, organisation_id: int, urgency: int) -> bool:
+    """Whether a run waits that goes ahead of one of this urgency."""
+    return (
+        session.scalar(
+            select(Run.id)
+            .where(
+                Run.organisation_id == organisation_id,
+                text("ended_at IS NULL"),
+                Run.urgency > urgency,
+            )
+            .limit(1)
+        )
+        is not None
+    )
 
 
 def unreported_runs(session: Session) -> list[int]:

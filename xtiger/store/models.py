@@ -329,6 +329,22 @@ class QueueItem(Base):
         ),
         Index("ix_xtiger_queue_record", "module", "record_id", "id"),
         Index("ix_xtiger_queue_state", "state", "id"),
+        # What the pages' lists go by; claims have their own index of what is pending.
+        Index(
+            "ix_xtiger_queue_organisation",
+            "organisation_id",
+            "state",
+            "id",
+            sqlite_where=text("state <> 'pending'"),
+            postgresql_where=text("state <> 'pending'"),
+        ),
+        Index(
+            "ix_xtiger_queue_cause",
+            "cause",
+            "id",
+            sqlite_where=text("state IN ('failed', 'check')"),
+            postgresql_where=text("state IN ('failed', 'check')"),
+        ),
         {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -382,10 +398,13 @@ class Run(Base):
             sqlite_where=text("reported = false"),
             postgresql_where=text("reported = false"),
         ),
+        Index("ix_xtiger_run_asked_at", "asked_at"),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
     kind: Mapped[str] = mapped_column(String(12))  # instant, scheduled
+    #: 2: asked for single records; 1: for all that is due; 0: by the schedule. Higher goes first.
+    urgency: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     requested_by: Mapped[str] = mapped_column(String(255), default="schedule")
     asked_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -416,6 +435,13 @@ class Attempt(Base):
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
         ),
+        Index(
+            "ix_xtiger_attempt_bytes",
+            "closed_at",
+            "id",
+            sqlite_where=text("closed_at IS NOT NULL AND body IS NOT NULL"),
+            postgresql_where=text("closed_at IS NOT NULL AND body IS NOT NULL"),
+        ),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
@@ -430,7 +456,7 @@ class Attempt(Base):
     #: Of an attachment's file; NULL for JSON.
     content_type: Mapped[str | None] = mapped_column(String(100))
     idempotency_key: Mapped[str] = mapped_column(String(128), unique=True)
-    #: The exact bytes as sent, compressed by zlib; their hash stays for ever.
+    #: The exact bytes as sent, compressed by zlib; their hash stays as long as the call.
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     body_hash: Mapped[str] = mapped_column(String(64))
     opened_at: Mapped[datetime] = mapped_column(Moment)
@@ -441,7 +467,7 @@ class Attempt(Base):
     #: Headers of the answer (allow-list) and its body, compressed.
     answer_headers: Mapped[Any] = mapped_column(Exact, nullable=True)
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
-    #: settled, not sent, refused, due again, looked up
+    #: settled, not sent, refused, due again, looked up, asked in vain
     outcome: Mapped[str | None] = mapped_column(String(20))
 
 
@@ -461,6 +487,8 @@ class AttemptElement(Base):
     template_id: Mapped[int | None] = mapped_column(Key)
     amount: Mapped[Decimal | None] = mapped_column(Exact)
     currency: Mapped[str | None] = mapped_column(String(3))
+    #: Which objects in Xero equalled it before it was sent; NULL where nobody looked.
+    equal_before: Mapped[Any] = mapped_column(Exact, nullable=True)
 
 
 class Binding(Base):
@@ -508,6 +536,8 @@ class LogEntry(Base):
         Index("ix_xtiger_log_run", "run_id", "id"),
         Index("ix_xtiger_log_record", "module", "record_id", "id"),
         Index("ix_xtiger_log_outcome", "outcome", "id"),
+        Index("ix_xtiger_log_organisation", "organisation_id", "id"),
+        Index("ix_xtiger_log_at", "at"),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     at: Mapped[datetime] = mapped_column(Moment)

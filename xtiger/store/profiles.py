@@ -62,6 +62,8 @@ def profile_of(row: Profile, organisation: str) -> SyncProfile:
         target_status=row.target_status,
         add_needed=row.add_needed,
         retries=row.retries,
+        strict=row.strict,
+        removes=row.deleted == "remove",
     )
 
 

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, TextClause, and_, case, func, select, text, update
+from sqlalchemy import ColumnElement, Insert, and_, case, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xtiger.domain.errors import TransientError
-from xtiger.domain.queueing import ENDED, OPEN, TRANSITIONS, WAITING, State
+from xtiger.domain.queueing import ENDED, OPEN, REMOVE, TRANSITIONS, WAITING, State, turn
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
+from xtiger.store.claims import Claimed
 from xtiger.store.models import QueueItem
 
 _QUIET = {"synchronize_session": False}
@@ -26,7 +27,10 @@ _QUIET = {"synchronize_session": False}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is asked to be transferred: one record to one organisation."""
+    """What is asked to be transferred: one record to one organisation.
+
+    `removes`: the record is gone from the CRM, and its object is to go from Xero.
+    """
 
     organisation_id: int
     ref: RecordRef
@@ -34,6 +38,7 @@ class Entry:
     action: str = "Create"
     needed: bool = False
     requested_by: str | None = None
+    removes: bool = False
 
 
 def slot_of(ref: RecordRef) -> str:
@@ -41,179 +46,74 @@ def slot_of(ref: RecordRef) -> str:
     return str(ref)
 
 
+#: Rows of one statement: SQLite takes 32,766 values in one.
+_ROWS = 1000
+
+
 def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dict[RecordRef, int]:
-    """Adds or merges entries, in their order; answers with each record's position.
+    """Adds or merges entries of one organisation, in their order; each record's position.
 
     A record that already waits keeps its position. A failed or blocked one waits again from
     its old place, since its record changed; an unclear (`check`) one stays what it is.
     """
-    places: dict[RecordRef, int] = {}
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    rows: dict[str, dict[str, object]] = {}
+    refs: dict[str, RecordRef] = {}
     for entry in entries:
+        slot = slot_of(entry.ref)
+        before = rows.pop(slot, None) if slot not in refs else rows[slot]
+        refs[slot] = entry.ref
         resource = RESOURCE_OF[entry.ref.module]
-        statement = make(QueueItem).values(
-            organisation_id=entry.organisation_id,
-            module=entry.ref.module.value,
-            record_id=entry.ref.id,
-            label=entry.label[:255],
-            resource=resource.value,
-            rank=CATALOGUE[resource].rank,
-            action=entry.action,
-            state=State.PENDING.value,
-            slot=slot_of(entry.ref),
-            needed=entry.needed,
-            requested_by=entry.requested_by,
-            tries=0,
-            changes=1,
-            added_at=now,
-            changed_at=now,
-        )
-        again = QueueItem.state.in_([State.FAILED.value, State.BLOCKED.value])
-        upsert = statement.on_conflict_do_update(
-            index_elements=["organisation_id", "slot"],
-            set_={
-                "changes": QueueItem.changes + 1,
-                "changed_at": now,
-                "label": statement.excluded.label,
-                "action": statement.excluded.action,
-                "state": _when(again, State.PENDING.value, QueueItem.state),
-                "not_before": _when(again, None, QueueItem.not_before),
-                "blocked_by": None,
-                "tries": _when(again, 0, QueueItem.tries),
-                # Selection's own choice outlives the need of a document.
-                "needed": and_(QueueItem.needed, statement.excluded.needed),
-            },
-        ).returning(QueueItem.id)
-        places[entry.ref] = session.execute(upsert).scalar_one()
+        rows[slot] = {
+            "organisation_id": entry.organisation_id,
+            "module": entry.ref.module.value,
+            "record_id": entry.ref.id,
+            "label": entry.label[:255],
+            "resource": resource.value,
+            "rank": turn(CATALOGUE[resource].rank, removes=entry.removes),
+            "action": REMOVE if entry.removes else entry.action,
+            "slot": slot,
+            "needed": entry.needed and (before is None or bool(before["needed"])),
+            "requested_by": entry.requested_by,
+            "changes": 1 if before is None else int(str(before["changes"])) + 1,
+        }
+    places: dict[RecordRef, int] = {}
+    waiting = list(rows.values())
+    for start in range(0, len(waiting), _ROWS):
+        part = waiting[start : start + _ROWS]
+        for position, slot in session.connection().execute(_upsert(session, now), part):
+            places[refs[slot]] = position
     return places
+
+
+def _upsert(session: Session, now: datetime) -> Insert:
+    """One statement for many rows; it is compiled once."""
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = make(QueueItem.__table__).values(  # type: ignore[arg-type]
+        state=State.PENDING.value, tries=0, doubts=0, urgent=False, added_at=now, changed_at=now
+    )
+    new = statement.excluded
+    again = (QueueItem.state == State.FAILED.value) | (QueueItem.state == State.BLOCKED.value)
+    return statement.on_conflict_do_update(
+        index_elements=["organisation_id", "slot"],
+        set_={
+            "changes": QueueItem.changes + new.changes,
+            "changed_at": now,
+            "label": new.label,
+            "action": new.action,
+            "rank": new.rank,
+            "state": _when(again, State.PENDING.value, QueueItem.state),
+            "not_before": _when(again, None, QueueItem.not_before),
+            "blocked_by": None,
+            "tries": _when(again, 0, QueueItem.tries),
+            "doubts": 0,
+            # Selection's own choice outlives the need of a document.
+            "needed": and_(QueueItem.needed, new.needed),
+        },
+    ).returning(QueueItem.__table__.c.id, QueueItem.__table__.c.slot)
 
 
 def _when(condition: object, then: object, otherwise: object) -> object:
     return case((condition, then), else_=otherwise)  # type: ignore[arg-type]
-
-
-#: The literal WHERE of the partial index: SQLite uses it only if it stands in the query.
-_PENDING = text("state = 'pending'")
-
-
-def mark(session: Session) -> int:
-    """The last position of the queue now: what a pass that begins now covers."""
-    return session.scalar(select(func.max(QueueItem.id))) or 0
-
-
-def claim(
-    session: Session,
-    organisation_id: int,
-    *,
-    rank: int,
-    up_to: int,
-    after: int,
-    limit: int,
-    now: datetime,
-    run_id: int | None,
-    only_run: int | None = None,
-) -> list[QueueItem]:
-    """Claims the oldest due items of a rank behind position `after`: they run and lose their slot.
-
-    From here on a change of the record opens an item of its own, so what is read next is
-    what this item sends. `only_run` leaves all items alone that aren't reserved for that run.
-    """
-    due = (
-        select(QueueItem.id)
-        .where(
-            *_due(organisation_id, up_to, now, only_run),
-            QueueItem.rank == rank,
-            QueueItem.id > after,
-        )
-        .order_by(QueueItem.id)
-        .limit(limit)
-        # Somebody may take an item out meanwhile: what is locked is looked at again.
-        .with_for_update()
-    )
-    ids = session.scalars(due).all()
-    if not ids:
-        return []
-    session.execute(
-        update(QueueItem)
-        .where(QueueItem.id.in_(ids))
-        .values(
-            state=State.RUNNING.value, slot=None, run_id=run_id, blocked_by=None, not_before=None
-        )
-        .execution_options(**_QUIET)
-    )
-    return list(
-        session.scalars(
-            select(QueueItem)
-            .where(QueueItem.id.in_(ids))
-            .order_by(QueueItem.id)
-            .execution_options(populate_existing=True)
-        )
-    )
-
-
-def _due(
-    organisation_id: int, up_to: int, now: datetime, only_run: int | None
-) -> list[ColumnElement[bool] | TextClause]:
-    """What makes an item due in a pass."""
-    tests: list[ColumnElement[bool] | TextClause] = [
-        QueueItem.organisation_id == organisation_id,
-        _PENDING,
-        QueueItem.id <= up_to,
-        (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
-    ]
-    return tests if only_run is None else [*tests, QueueItem.run_id == only_run]
-
-
-def due_ranks(
-    session: Session,
-    organisation_id: int,
-    *,
-    up_to: int,
-    now: datetime,
-    only_run: int | None = None,
-) -> list[int]:
-    """The ranks that have due items, lowest first."""
-    return list(
-        session.scalars(
-            select(QueueItem.rank)
-            .where(*_due(organisation_id, up_to, now, only_run))
-            .distinct()
-            .order_by(QueueItem.rank)
-        )
-    )
-
-
-def reserve(
-    session: Session, organisation_id: int, refs: Iterable[RecordRef], *, run_id: int
-) -> None:
-    """Names the run that may send these records' waiting items before the organisation is live."""
-    slots = [slot_of(ref) for ref in refs]
-    for start in range(0, len(slots), 500):
-        session.execute(
-            update(QueueItem)
-            .where(
-                QueueItem.organisation_id == organisation_id,
-                QueueItem.slot.in_(slots[start : start + 500]),
-            )
-            .values(run_id=run_id)
-            .execution_options(**_QUIET)
-        )
-
-
-def due_count(session: Session, organisation_id: int, *, now: datetime) -> int:
-    """How many items could go now."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(QueueItem)
-            .where(
-                QueueItem.organisation_id == organisation_id,
-                _PENDING,
-                (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
-            )
-        )
-        or 0
-    )
 
 
 def _sources(after: State) -> list[str]:
@@ -270,15 +170,19 @@ def release_stranded(session: Session, organisation_id: int) -> None:
 
 def park(
     session: Session,
-    item: QueueItem,
+    item: QueueItem | Claimed,
     state: State,
     *,
     cause: str | None,
     sentence: str,
     blocked_by: int | None = None,
     counts: bool = False,
+    doubted: bool = False,
 ) -> None:
     """Puts a running item aside in its old place: failed, check, or blocked by a parent.
+
+    `counts`: the record itself was refused. `doubted`: its call failed as a whole, so that it
+    goes in a smaller one.
 
     If the record changed while the item was in its call, a second item waits already: this
     one takes the newest version over, goes back to pending, and the second is superseded.
@@ -302,6 +206,7 @@ def park(
                         cause=cause,
                         sentence=sentence,
                         tries=QueueItem.tries + (1 if counts else 0),
+                        doubts=QueueItem.doubts + (1 if doubted else 0),
                         changes=QueueItem.changes + newer,
                     )
                     .execution_options(**_QUIET)
@@ -333,10 +238,16 @@ def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) ->
     return int(younger.changes)
 
 
-def put_back(session: Session, items: Sequence[QueueItem], *, sentence: str | None = None) -> None:
+def put_back(
+    session: Session,
+    items: Sequence[QueueItem | Claimed],
+    *,
+    sentence: str | None = None,
+    doubted: bool = False,
+) -> None:
     """Returns running items to pending at their places: their call did nothing."""
     for item in items:
-        park(session, item, State.PENDING, cause=None, sentence=sentence or "")
+        park(session, item, State.PENDING, cause=None, sentence=sentence or "", doubted=doubted)
 
 
 def say(session: Session, item_ids: Sequence[int], sentence: str) -> None:
@@ -469,3 +380,28 @@ def counts(session: Session, organisation_id: int | None = None) -> Mapping[Stat
         statement = statement.where(QueueItem.organisation_id == organisation_id)
     found = {State(state): count for state, count in session.execute(statement)}
     return {state: found.get(state, 0) for state in State}
+
+
+def take_up(session: Session, item_id: int, *, cause: str | None) -> None:
+    """Takes an unclear item up, to be settled in this same transaction by what a person found."""
+    _out_of_check(session, item_id, cause=cause, sentence=None)
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id == item_id, text("state = 'pending'"))
+        .values(state=State.RUNNING.value, slot=None)
+        .execution_options(**_QUIET)
+    )
+
+
+def go_again(session: Session, item_id: int, *, now: datetime) -> None:
+    """Lets an unclear item go again from its old place: a person saw that it never arrived."""
+    _out_of_check(session, item_id, cause=None, sentence=None, not_before=None, changed_at=now)
+
+
+def _out_of_check(session: Session, item_id: int, **values: object) -> None:
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id == item_id, QueueItem.state == State.CHECK.value)
+        .values(state=State.PENDING.value, **values)
+        .execution_options(**_QUIET)
+    )

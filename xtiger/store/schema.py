@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     URL,
     Connection,
@@ -148,11 +152,7 @@ def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None
     """
     away = plain_faults("Once it answers, run this again.")
     with away, as_file(files("xtiger.migrations")) as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder))
-        config.set_main_option("path_separator", "os")
-        folders = os.pathsep.join(str(folder / branch) for branch in BRANCHES)
-        config.set_main_option("version_locations", folders)
+        config = _config(folder)
         config.attributes["url"] = database.url
         with database.engine.execution_options(xtiger_write=True).begin() as connection:
             config.attributes["connection"] = connection
@@ -160,3 +160,26 @@ def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
             for branch in branches:
                 command.upgrade(config, f"{branch}@head")
+
+
+def _config(folder: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    folders = os.pathsep.join(str(folder / branch) for branch in BRANCHES)
+    config.set_main_option("version_locations", folders)
+    return config
+
+
+def outdated(connection: Connection) -> list[str]:
+    """The branches of a database's schema that aren't at this program's version.
+
+    A branch that was never made isn't outdated, but for the core's.
+    """
+    with as_file(files("xtiger.migrations")) as folder:
+        scripts = ScriptDirectory.from_config(_config(folder))
+        newest = {branch: scripts.get_revision(f"{branch}@head").revision for branch in BRANCHES}
+    options = {"version_table": import_module("xtiger.migrations").VERSION_TABLE}
+    at = MigrationContext.configure(connection, opts=options).get_current_heads()
+    made = {branch for branch in BRANCHES for one in at if one.startswith(branch)} | {"core"}
+    return [branch for branch in BRANCHES if branch in made and newest[branch] not in at]

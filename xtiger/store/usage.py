@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.ports import Minute, Usage
 from xtiger.store.models import Organisation, UsageDay
 from xtiger.store.schema import Database
@@ -46,6 +47,48 @@ def left(row: Organisation, now: datetime) -> int | None:
         return None
     old = row.day_left_at is not None and now - row.day_left_at >= _DAY
     return row.day_limit if old else row.day_left
+
+
+#: Calls of a day, in percent of its limit, that are left to people's own look-ups.
+_PEOPLE = 2
+#: How long a figure is believed when it keeps something back: then one call finds out anew.
+_BELIEVED = timedelta(hours=1)
+#: Why an organisation waits although a few calls are left.
+FOR_PEOPLE = (
+    "Today's calls are used up but for a few that people's own look-ups may need. "
+    "XTiger goes on once Xero allows more."
+)
+#: The turn of invoices and bills: contacts, items and orders come before it.
+_DOCUMENTS = CATALOGUE[Resource.INVOICES].rank
+
+
+def _short(row: Organisation, now: datetime, percent: int) -> bool:
+    """Whether Xero has said lately that no more than such a share of the day is left."""
+    if row.day_left is None or row.day_left_at is None or now - row.day_left_at >= _BELIEVED:
+        return False
+    return row.day_left * 100 <= row.day_limit * percent
+
+
+def only_for_people(row: Organisation, now: datetime) -> bool:
+    """Whether the queue must leave alone what is left of the day."""
+    return _short(row, now, _PEOPLE)
+
+
+def kept_below(row: Organisation, now: datetime, percent: int) -> int | None:
+    """The turn below which only what a document waits for goes, None while calls abound.
+
+    The day's last `percent` of calls are kept for invoices, credit notes and payments.
+    """
+    return _DOCUMENTS if _short(row, now, percent) else None
+
+
+def kept_sentence(count: int) -> str:
+    """Why records wait that aren't documents."""
+    records = "1 record waits" if count == 1 else f"{count:,} records wait"
+    return (
+        f"{records}: today's last calls are kept for invoices and payments. They go once Xero "
+        "allows more calls."
+    )
 
 
 def flush(database: Database, taken: Sequence[Usage], *, now: datetime) -> None:

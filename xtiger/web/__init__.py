@@ -10,12 +10,15 @@ from xtiger.web import (
     access,
     api_details,
     assets,
+    checking,
     crm_forms,
     dashboard,
     email_notification,
     errors,
     logs,
     mapping,
+    metrics,
+    pausing,
     queue,
     records,
     runs,
@@ -25,8 +28,8 @@ from xtiger.web import (
     what_syncs,
 )
 
-#: What is open to all: the pages' own files, and what Xero signs.
-PUBLIC = ("static", "bootstrap_css", "icons", "xero_webhook")
+#: What is open without a sign-in: the pages' own files, what Xero signs, figures by a token.
+PUBLIC = ("static", "bootstrap_css", "icons", "xero_webhook", "metrics")
 #: Whose POSTs need no token of a session: there is none.
 TOKENLESS = ("xero_webhook",)
 
@@ -35,6 +38,8 @@ _PAGES = (
     search,
     records,
     queue,
+    checking,
+    pausing,
     runs,
     logs,
     api_details,
@@ -42,6 +47,7 @@ _PAGES = (
     mapping,
     email_notification,
     webhooks,
+    metrics,
 )
 
 

@@ -16,7 +16,7 @@ from xtiger.domain.errors import XTigerError
 from xtiger.domain.queueing import OPEN, State
 from xtiger.engine.services import Services
 from xtiger.store.models import Connection, Organisation, Run
-from xtiger.store.profiles import organisations
+from xtiger.store.profiles import organisations, pause_of_all, paused_modules
 from xtiger.web import formats, lists
 from xtiger.web.access import NOBODY, Access, Person, access, can, who
 from xtiger.web.words import names, say
@@ -157,33 +157,57 @@ def waiting(number: int) -> str:
 def _banner(session: Session, frame: Frame) -> Banner | None:
     """The worst that is true: reconnect, worker silent, held, paused, not live."""
     shown = [frame.chosen] if frame.chosen else frame.organisations
-    for each in shown:
-        broken = frame.broken(each)
-        if broken:
+    gone = [(each, ended) for each in shown if (ended := frame.broken(each))]
+    if gone:
+        queued = f"{waiting(sum(_waits(session, each) for each, _why in gone))} in order"
+        each, ended = gone[0]
+        if len(gone) > 1:
+            sentence = say(
+                "banner.disconnected.many",
+                organisations=_all([one.name for one, _why in gone]),
+                waiting=queued,
+            )
+        else:
             sentence = say(
                 "banner.disconnected",
                 organisation=each.name,
-                time=clock_time(broken.at),
-                cause=_ended(broken.why),
-                waiting=f"{waiting(_open(session, each))} in order",
+                time=clock_time(ended.at),
+                cause=_ended(ended.why),
+                waiting=queued,
             )
-            return _button("failed", "plug", sentence, "Reconnect", "setup", "api_details")
+        return _button("failed", "plug", sentence, "Reconnect", "setup", "api_details")
     silent = session.scalar(
         select(Run.asked_at)
         .where(text("ended_at IS NULL"), Run.started_at.is_(None), Run.asked_at < now() - _PATIENCE)
         .limit(1)
     )
     held = next((one for one in shown if one.held_until and one.held_until > now()), None)
-    if silent and held is None and not any(each.paused_at for each in shown):
+    everything = pause_of_all(session)
+    paused = everything is not None or any(each.paused_at for each in shown)
+    if silent and held is None and not paused:
         sentence = say("banner.worker", waiting=waiting(frame.open_count), time=clock_time(silent))
         return Banner("paused", "exclamation-triangle", sentence)
     if held is not None:
         return Banner("paused", "clock", say("banner.held", why=held.held_why or ""))
+    if everything is not None:
+        at = clock_time(everything.at)
+        sentence = say("banner.paused.all", time=at, by=everything.by)
+        return _button("paused", "pause-circle", sentence, "Open Queue", "queue.read", "queue")
     for each in shown:
         if each.paused_at:
             by = f" by {each.paused_by}" if each.paused_by else ""
             sentence = say(
                 "banner.paused", organisation=each.name, time=clock_time(each.paused_at), by=by
+            )
+            return _button("paused", "pause-circle", sentence, "Open Queue", "queue.read", "queue")
+    for each in shown:
+        for module, pause in paused_modules(session, each.id).items():
+            sentence = say(
+                "banner.paused.module",
+                module=module.value,
+                organisation=each.name,
+                time=clock_time(pause.at),
+                by=pause.by,
             )
             return _button("paused", "pause-circle", sentence, "Open Queue", "queue.read", "queue")
     for each in shown:
@@ -204,10 +228,15 @@ def _button(
     return Banner(tone, icon, sentence, ask=say("ask", names=names(helpers)) if helpers else None)
 
 
-def _open(session: Session, organisation: Organisation) -> int:
-    return lists.open_items(
-        session, State.PENDING, State.BLOCKED, State.FAILED, organisation_id=organisation.id
-    )
+def _waits(session: Session, organisation: Organisation) -> int:
+    """What goes by itself once nothing holds it; what failed waits for a person instead."""
+    states = (State.PENDING, State.RUNNING, State.BLOCKED)
+    return lists.open_items(session, *states, organisation_id=organisation.id)
+
+
+def _all(names_of: list[str]) -> str:
+    """A, B and C."""
+    return f"{', '.join(names_of[:-1])} and {names_of[-1]}"
 
 
 def _ended(sentence: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from flask import abort, request, url_for
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
-from xtiger.domain.queueing import State
+from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.store import journal
@@ -22,6 +22,7 @@ from xtiger.store import logs as store
 from xtiger.store.models import (
     Attempt,
     AttemptElement,
+    Binding,
     LogEntry,
     Mail,
     Organisation,
@@ -31,7 +32,7 @@ from xtiger.store.models import (
 from xtiger.web import lists, sheets
 from xtiger.web.access import can, needs, who
 from xtiger.web.frame import load, page, xt, zone
-from xtiger.web.routes import Routes
+from xtiger.web.routes import GREATEST, Routes
 from xtiger.web.words import say
 
 routes = Routes()
@@ -63,8 +64,14 @@ OUTCOMES = (
     State.CHECK,
     State.CANCELLED,
 )
+#: What an attempt did in Xero, as entries say it.
+ACTIONS = ("Create", "Update", REMOVE)
 #: The mail states a filter offers, and what the mails of a run must look like.
 MAIL_STATES = ("sent", "waiting", "couldn't be sent", "not due")
+
+
+#: Entries of nearly one time that may stand in another order: each worker has its own clock.
+_JUMBLED = 1_000
 
 
 def _day(name: str, *, later: int = 0) -> datetime | None:
@@ -79,36 +86,98 @@ def _day(name: str, *, later: int = 0) -> datetime | None:
         return None
 
 
-def _filtered(organisation_id: int | None) -> Select[Any]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The query's filters: what an index serves, and what only narrows that."""
+
+    statement: Select[Any]
+    narrow: tuple[lists.Test, ...]
+    text: lists.Test | None = None
+    #: Entries that the text names exactly, by a record's id or an object's.
+    exact: tuple[int, ...] = ()
+
+    @property
+    def tests(self) -> list[lists.Test]:
+        """What no index serves, the text included."""
+        return [*self.narrow, *([] if self.text is None else [self.text])]
+
+
+def _asked(session: Session, organisation_id: int | None) -> Asked:
+    """One filter is served by its index, the rarest first; the others narrow what it gives."""
     args = request.args
+    run_id = lists.whole("run")
+    modules = [one.value for one in Module]
+    module = args["module"] if args.get("module") in modules else None
     statement = select(LogEntry)
-    if organisation_id is not None:
-        statement = statement.where(LogEntry.organisation_id == organisation_id)
-    for name, column, known in (
-        ("module", LogEntry.module, {one.value for one in Module}),
-        ("outcome", LogEntry.outcome, {one.value for one in OUTCOMES}),
-        ("action", LogEntry.action, {"Create", "Update"}),
-    ):
-        if args.get(name) in known:
-            statement = statement.where(column == args[name])
+    narrow: list[lists.Test] = []
+    serving: list[tuple[Any, Any]] = []
     if args.get("record"):
-        statement = statement.where(LogEntry.record_id == args["record"])
+        # The index on records begins with the module.
+        statement = statement.where(LogEntry.module.in_([module] if module else modules))
+        serving.append((LogEntry.record_id, args["record"][:80]))
+    elif module:
+        narrow.append(lists.plainly(LogEntry.module) == module)
+    if run_id is not None:
+        serving.append((LogEntry.run_id, run_id))
+    if organisation_id is not None:
+        serving.append((LogEntry.organisation_id, organisation_id))
+    if args.get("outcome") in {one.value for one in OUTCOMES}:
+        serving.append((LogEntry.outcome, args["outcome"]))
+    for place, (column, value) in enumerate(serving):
+        if place:
+            narrow.append(lists.plainly(column) == value)
+        else:
+            statement = statement.where(column == value)
+    if args.get("action") in ACTIONS:
+        narrow.append(lists.plainly(LogEntry.action) == args["action"])
     if args.get("cause"):
-        statement = statement.where(LogEntry.cause == args["cause"])
-    if (run_id := lists.whole("run")) is not None:
-        statement = statement.where(LogEntry.run_id == run_id)
-    if start := _day("from"):
-        statement = statement.where(LogEntry.at >= start)
-    if end := _day("to", later=1):
-        statement = statement.where(LogEntry.at < end)
+        narrow.append(lists.plainly(LogEntry.cause) == args["cause"])
+    for bound in _between(session, _day("from"), _day("to", later=1)):
+        narrow.append(bound[1])
+        statement = statement.where(bound[0])
     if args.get("mail") in MAIL_STATES:
-        statement = statement.where(_mailed(args["mail"]))
-    text = args.get("q", "").strip()
-    if text:
-        matches = LogEntry.label.icontains(text, autoescape=True)
-        matches = matches | (LogEntry.record_id == text) | (LogEntry.xero_id == text.lower())
-        statement = statement.where(matches)
-    return statement
+        narrow.append(_mailed(args["mail"]))
+    asked = Asked(statement, tuple(narrow))
+    words = args.get("q", "").strip()
+    if not words:
+        return asked
+    like = LogEntry.label.icontains(words, autoescape=True)
+    like = like | (lists.plainly(LogEntry.xero_id) == words.lower())
+    return replace(asked, text=like, exact=tuple(_named(session, words)))
+
+
+def _between(
+    session: Session, start: datetime | None, end: datetime | None
+) -> Iterator[tuple[Any, Any]]:
+    """A span of time as a bound of ids, which an index serves, beside the exact test of time.
+
+    Entries are written nearly in the order of time: the bound leaves room for some that aren't.
+    """
+    if start is not None:
+        near = select(LogEntry.id).where(LogEntry.at >= start).order_by(LogEntry.at)
+        first = session.scalar(select(func.min(near.limit(_JUMBLED).subquery().c.id)))
+        yield LogEntry.id >= (GREATEST if first is None else first), LogEntry.at >= start
+    if end is not None:
+        near = select(LogEntry.id).where(LogEntry.at < end).order_by(LogEntry.at.desc())
+        last = session.scalar(select(func.max(near.limit(_JUMBLED).subquery().c.id)))
+        yield LogEntry.id <= (-1 if last is None else last), LogEntry.at < end
+
+
+def _named(session: Session, words: str) -> list[int]:
+    """The newest entries of a record with this id, or of the one bound to this object."""
+    modules = [one.value for one in Module]
+    records = [(modules, words[:80])]
+    bound = select(Binding.module, Binding.record_id).where(
+        Binding.organisation_id.in_(select(Organisation.id)),
+        Binding.resource.in_([one.value for one in Resource]),
+        Binding.xero_id == words.lower()[:40],
+    )
+    records += [([module], record_id) for module, record_id in session.execute(bound)]
+    found: set[int] = set()
+    for of, record_id in records:
+        ids = select(LogEntry.id).where(LogEntry.module.in_(of), LogEntry.record_id == record_id)
+        found |= set(session.scalars(ids.order_by(LogEntry.id.desc()).limit(lists.ROWS)))
+    return sorted(found)
 
 
 def _mailed(state: str) -> Any:
@@ -136,22 +205,32 @@ def logs() -> Any:
     """The list, newest first."""
     with xt().services.database.read() as session:
         frame = load(session)
-        found = lists.take(
-            session,
-            _filtered(frame.chosen.id if frame.chosen else None),
-            LogEntry.id,
-            newest_first=True,
-        )
+        found = _slice(session, _asked(session, frame.chosen.id if frame.chosen else None))
         mails = _mail_states(session, found.rows)
     return page(
         "xtiger/logs.html",
         slice=found,
+        looked=say("logs.looked", looked=f"{found.looked:,}") if found.looked else None,
         mails=mails,
         module_pairs=[(one.value, one.value) for one in Module],
+        action_pairs=[(one, one) for one in ACTIONS],
         outcome_pairs=[(one.value, one.value.capitalize()) for one in OUTCOMES],
         mail_pairs=[(one, one.capitalize()) for one in MAIL_STATES],
         filtered=any(request.args.get(one) for one in _FILTERS),
     )
+
+
+def _slice(session: Session, asked: Asked) -> lists.Slice[Any]:
+    """A page; what the text names exactly stands first, on the first page."""
+    tests = asked.tests
+    if asked.exact:
+        tests.append(LogEntry.id.not_in(asked.exact))
+    found = lists.take(session, asked.statement, LogEntry.id, newest_first=True, narrow=tests)
+    if not asked.exact or lists.wanted() != (None, None):
+        return found
+    named = asked.statement.where(LogEntry.id.in_(asked.exact), *asked.narrow)
+    rows = session.scalars(named.order_by(LogEntry.id.desc()))
+    return replace(found, rows=[*rows, *found.rows])
 
 
 def _mail_states(session: Session, entries: list[LogEntry]) -> dict[int, str]:
@@ -169,7 +248,10 @@ def logs_csv() -> Any:
     with database.read() as session:
         frame = load(session)
         names = frame.names
-    statement = _filtered(frame.chosen.id if frame.chosen else None)
+        asked = _asked(session, frame.chosen.id if frame.chosen else None)
+    statement = asked.statement.where(*asked.narrow)
+    if asked.text is not None:
+        statement = statement.where(LogEntry.id.in_(asked.exact) | asked.text)
 
     def rows(session: Session, entries: list[LogEntry]) -> Iterator[list[Any]]:
         mails = _mail_states(session, entries)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import abort, request, url_for
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
 from sqlalchemy.orm import Session
 
-from xtiger.domain.queueing import ENDED, OPEN, State
+from xtiger.domain.queueing import ENDED, REMOVE, SENTENCES, State
 from xtiger.domain.records import Module
-from xtiger.engine import connect
-from xtiger.engine.standing import reason
-from xtiger.store import logs, profiles
+from xtiger.engine.standing import reasons
+from xtiger.store import logs
 from xtiger.store import queue as store
 from xtiger.store.models import Attempt, AttemptElement, LogEntry, Organisation, QueueItem
 from xtiger.web import formats, lists, sheets
 from xtiger.web.access import needs
 from xtiger.web.actions import back, done, fault, go, name, spoken, ticked, whole
-from xtiger.web.frame import load, page, xt
+from xtiger.web.checking import sides
+from xtiger.web.frame import Frame, load, now, page, xt
+from xtiger.web.pausing import pausables, pauses
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
 from xtiger.web.words import places, say
@@ -56,105 +58,157 @@ TABS = (
     State.SUPERSEDED,
     State.CANCELLED,
 )
+#: What an item does in Xero, as the list says it.
+ACTIONS = ("Create", "Update", REMOVE)
 _ENDED = frozenset(state.value for state in ENDED)
 #: The most items that one press may retry.
 _MOST = 50_000
+#: The filters that a query may carry, apart from tab and organisation.
+_FILTERS = ("module", "action", "cause", "run", "q")
+#: The most causes that the page offers to retry by themselves.
+_CAUSES = 5
 
 
-def _filtered(statement: Select[Any], *, organisation_id: int | None) -> Select[Any]:
-    """The query's filters, but not its tab."""
-    args = request.args
-    if organisation_id is not None:
-        statement = statement.where(QueueItem.organisation_id == organisation_id)
-    module = args.get("module", "")
-    if module in {one.value for one in Module}:
-        statement = statement.where(QueueItem.module == module)
-    if args.get("action") in {"Create", "Update"}:
-        statement = statement.where(QueueItem.action == args["action"])
-    if args.get("cause"):
-        statement = statement.where(QueueItem.cause == args["cause"])
-    if (run_id := lists.whole("run")) is not None:
-        statement = statement.where(QueueItem.run_id == run_id)
-    text = args.get("q", "").strip()
-    if text:
-        position = whole(text.removeprefix("#"))
-        matches = QueueItem.label.icontains(text, autoescape=True)
-        if position is not None:
-            matches = matches | (QueueItem.id == position) | (QueueItem.record_id == text)
-        statement = statement.where(matches)
-    return statement
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The filters of a request: what an index serves, and what only narrows that."""
+
+    organisation_id: int | None
+    cause: str | None
+    narrow: tuple[lists.Test, ...] = ()
+    text: lists.Test | None = None
+    #: Items that the text names exactly: found at once, wherever they stand.
+    exact: tuple[int, ...] = ()
+
+    @property
+    def tests(self) -> list[lists.Test]:
+        """What no index serves, the text included."""
+        return [*self.narrow, *([] if self.text is None else [self.text])]
+
+    def statement(self, tab: str) -> tuple[Select[Any], list[lists.Test]]:
+        """A tab's items as an index gives them, and what narrows them apart from `tests`."""
+        of_cause = lists.plainly(QueueItem.cause) == self.cause
+        mine = lists.plainly(QueueItem.organisation_id) == self.organisation_id
+        narrow: list[lists.Test] = []
+        if self.cause and tab in (State.FAILED, State.CHECK):
+            statement = select(QueueItem).where(lists.REFUSED, QueueItem.cause == self.cause)
+            narrow.append(lists.plainly(QueueItem.state) == tab)
+        elif self.cause:
+            statement = select(QueueItem) if tab == "all" else lists.in_state(tab)
+            narrow.append(of_cause)
+        elif tab == "all":
+            statement = select(QueueItem)
+        elif tab == State.PENDING:
+            statement = lists.in_state(tab)
+        else:
+            return lists.in_state(tab, self.organisation_id), narrow
+        if self.organisation_id is not None:
+            narrow.append(mine)
+        return statement, narrow
+
+    def count(self, session: Session, tab: str) -> lists.Count | None:
+        """How many items a tab has; None where finding that out would cost too much."""
+        if not self.tests and not self.cause:
+            return lists.count_state(session, tab, self.organisation_id)
+        if tab in _ENDED:
+            return None
+        statement, narrow = self.statement(tab)
+        return lists.count_narrow(session, statement, [*narrow, *self.tests])
 
 
-def _in_tab(statement: Select[Any], tab: str) -> Select[Any]:
-    return statement if tab == "all" else statement.where(QueueItem.state == tab)
+def _asked(session: Session, args: Mapping[str, str], organisation_id: int | None) -> Asked:
+    """The filters as a query or a form carries them."""
+    narrow: list[lists.Test] = []
+    if args.get("module") in {one.value for one in Module}:
+        narrow.append(lists.plainly(QueueItem.module) == args["module"])
+    if args.get("action") in ACTIONS:
+        narrow.append(lists.plainly(QueueItem.action) == args["action"])
+    if (run_id := whole(args.get("run"))) is not None:
+        narrow.append(lists.plainly(QueueItem.run_id) == run_id)
+    asked = Asked(organisation_id, args.get("cause") or None, tuple(narrow))
+    words = args.get("q", "").strip()
+    if not words:
+        return asked
+    like = QueueItem.label.icontains(words, autoescape=True)
+    return replace(asked, text=like, exact=tuple(_named(session, words)))
 
 
-def _filters_active() -> bool:
-    return any(request.args.get(one) for one in ("module", "action", "cause", "run", "q"))
+def _named(session: Session, words: str) -> list[int]:
+    """The items whose place, or whose record's id, is this text; the newest fifty."""
+    records = select(QueueItem.id).where(
+        QueueItem.module.in_([one.value for one in Module]), QueueItem.record_id == words[:80]
+    )
+    found = set(session.scalars(records.order_by(QueueItem.id.desc()).limit(lists.ROWS)))
+    position = whole(words.removeprefix("#"))
+    if position is not None and session.get(QueueItem, position) is not None:
+        found.add(position)
+    return sorted(found)
 
 
 def _values(session: Session) -> dict[str, Any]:
     frame = load(session)
-    organisation_id = frame.chosen.id if frame.chosen else None
-    base = _filtered(select(QueueItem), organisation_id=organisation_id)
-    counts = {
-        state.value: lists.count(
-            session, _in_tab(base, state.value).with_only_columns(QueueItem.id)
-        )
-        for state in TABS
-    }
+    asked = _asked(session, request.args, frame.chosen.id if frame.chosen else None)
+    counts = {state.value: asked.count(session, state.value) for state in TABS}
     tab = request.args.get("state", "")
     if tab not in {*counts, "all"}:
         tab = State.FAILED.value if counts[State.FAILED.value] else State.PENDING.value
-    found = lists.take(
-        session,
-        _in_tab(base, tab),
-        QueueItem.id,
-        newest_first=tab == "all" or tab in _ENDED,
-    )
-    reasons = _reasons(session, found.rows)
+    newest_first = tab == "all" or tab in _ENDED
+    found = _slice(session, asked, tab, newest_first=newest_first)
+    failed = tab == State.FAILED.value
     return {
         "frame": frame,
         "counts": counts,
-        "total": sum(counts.values()),
         "tab": tab,
         "slice": found,
-        "reasons": reasons,
-        "causes": _causes(session, found.rows) if tab == State.FAILED.value else [],
+        "looked": say("queue.looked", looked=f"{found.looked:,}") if found.looked else None,
+        "reasons": reasons(session, found.rows, now()),
+        "causes": _causes(session, asked, found.rows) if failed else [],
         "tabs": TABS,
-        "filtered": _filters_active(),
-        "newest_first": tab == "all" or tab in _ENDED,
-        "active": counts[State.RUNNING.value] > 0,
+        "filtered": any(request.args.get(one) for one in _FILTERS),
+        "newest_first": newest_first,
+        "active": bool(counts[State.RUNNING.value]),
+        "pauses": pauses(session, frame),
     }
 
 
-def _reasons(session: Session, rows: Sequence[QueueItem]) -> dict[int, str]:
-    """Why items wait that have no sentence of their own: for another record, or all of them."""
-    now = xt().services.clock.now()
-    owners = {row.id: row for row in profiles.organisations(session, chosen=None)}
-    reasons = {item.id: reason(session, owners[item.organisation_id], item, now) for item in rows}
-    return {position: why for position, why in reasons.items() if why}
+def _slice(session: Session, asked: Asked, tab: str, *, newest_first: bool) -> lists.Slice[Any]:
+    """A page of a tab; what the text names exactly stands first, on the first page."""
+    statement, narrow = asked.statement(tab)
+    tests = [*narrow, *asked.tests]
+    if asked.exact:
+        tests.append(QueueItem.id.not_in(asked.exact))
+    found = lists.take(session, statement, QueueItem.id, newest_first=newest_first, narrow=tests)
+    if not asked.exact or lists.wanted() != (None, None):
+        return found
+    named = statement.where(QueueItem.id.in_(asked.exact), *narrow, *asked.narrow)
+    return replace(found, rows=[*session.scalars(named.order_by(QueueItem.id)), *found.rows])
 
 
-def _causes(session: Session, rows: Sequence[QueueItem]) -> list[tuple[str, str, int]]:
-    """The causes on this page with how many records each holds up."""
-    found = []
-    seen: set[str] = set()
+def _causes(
+    session: Session, asked: Asked, rows: Sequence[QueueItem]
+) -> list[tuple[str, str, lists.Count, str]]:
+    """The causes on this page, how many records of the filter each holds up, and one of them."""
+    found: dict[str, tuple[str, str, lists.Count, str]] = {}
     for row in rows:
-        if not row.cause or row.cause in seen or len(seen) >= 5:
+        if not row.cause or row.cause in found or len(found) >= _CAUSES:
             continue
-        seen.add(row.cause)
-        found.append((row.cause, row.sentence or "", _count_cause(session, row.cause)))
-    return found
+        number = lists.count(session, _failed(replace(asked, cause=row.cause)))
+        found[row.cause] = (row.cause, row.sentence or "", number, row.label)
+    return list(found.values())
 
 
-def _failed(cause: str | None) -> Select[Any]:
-    statement = select(QueueItem.id).where(QueueItem.state == State.FAILED.value)
-    return statement.where(QueueItem.cause == cause) if cause else statement
-
-
-def _count_cause(session: Session, cause: str | None) -> int:
-    return lists.count(session, _failed(cause))
+def _failed(asked: Asked) -> Select[Any]:
+    """The places of all that fails within the filters."""
+    statement = select(QueueItem.id).where(lists.REFUSED, QueueItem.state == State.FAILED.value)
+    if asked.cause:
+        statement = statement.where(QueueItem.cause == asked.cause)
+    if asked.organisation_id is not None:
+        statement = statement.where(QueueItem.organisation_id == asked.organisation_id)
+    if asked.exact:
+        statement = statement.where(QueueItem.id.in_(asked.exact) | asked.text, *asked.narrow)
+    else:
+        statement = statement.where(*asked.tests)
+    return statement
 
 
 @routes.get("/queue")
@@ -163,9 +217,16 @@ def queue() -> Any:
     """The list."""
     with xt().services.database.read() as session:
         values = _values(session)
+        pausable = pausables(session, load(session))
     values.pop("frame")
-    pairs = [(one.value, one.value) for one in Module]
-    return page("xtiger/queue.html", module_pairs=pairs, **values)
+    return page(
+        "xtiger/queue.html",
+        module_pairs=[(one.value, one.value) for one in Module],
+        action_pairs=[(one, one) for one in ACTIONS],
+        pausable=pausable,
+        kept={one: request.args[one] for one in ("org", *_FILTERS) if request.args.get(one)},
+        **values,
+    )
 
 
 @routes.get("/queue/_live")
@@ -187,13 +248,16 @@ def queue_csv() -> Any:
     with database.read() as session:
         frame = load(session)
         names = frame.names
-        statement = _filtered(
-            select(QueueItem), organisation_id=frame.chosen.id if frame.chosen else None
-        )
+        asked = _asked(session, request.args, frame.chosen.id if frame.chosen else None)
     tab = request.args.get("state") or "all"
-    statement = _in_tab(statement, tab if tab in {state.value for state in TABS} else "all")
+    statement, narrow = asked.statement(tab if tab in {state.value for state in TABS} else "all")
+    statement = statement.where(*narrow, *asked.narrow)
+    if asked.text is not None:
+        statement = statement.where(QueueItem.id.in_(asked.exact) | asked.text)
+    at = now()
 
-    def rows(_session: Session, items: list[QueueItem]) -> Iterator[list[Any]]:
+    def rows(session: Session, items: list[QueueItem]) -> Iterator[list[Any]]:
+        why = reasons(session, items, at)
         for item in items:
             yield [
                 item.id,
@@ -204,7 +268,7 @@ def queue_csv() -> Any:
                 item.action,
                 item.state,
                 item.cause,
-                item.sentence,
+                why.get(item.id) or item.sentence,
                 item.tries,
                 item.changes,
                 item.run_id,
@@ -291,73 +355,65 @@ def _say_retried(items: Sequence[QueueItem]) -> None:
 @needs("queue.act")
 def queue_confirm() -> Any:
     """Asks before many records go again: how many, and whether the cause is gone."""
-    cause = request.args.get("cause") or None
     with xt().services.database.read() as session:
-        load(session)
-        count = _count_cause(session, cause)
-        example = session.scalar(
-            select(QueueItem.sentence).where(QueueItem.id.in_(_failed(cause).limit(1)))
-        )
-    if not count:
+        frame = load(session)
+        asked = _asked(session, request.args, frame.chosen.id if frame.chosen else None)
+        ids = _ids(session, asked)
+        example = session.get(QueueItem, ids[0]) if ids and asked.cause else None
+    if not ids:
         done(say("queue.gone"))
         return go("queue")
-    calls = -(-count // 50)
+    calls = -(-len(ids) // 50)
+    question = say(
+        "queue.confirm",
+        count=formats.counted(len(ids), "record"),
+        calls=formats.counted(calls, "call"),
+    )
+    if len(ids) == _MOST:
+        question = f"{question} {say('queue.confirm.most', most=f'{_MOST:,}')}"
     return page(
         "xtiger/queue_confirm.html",
-        cause=cause,
-        count=count,
-        sentence=example if cause else None,
-        question=say(
-            "queue.confirm",
-            count=formats.counted(count, "record"),
-            calls=formats.counted(calls, "call"),
-        ),
+        count=len(ids),
+        chosen=frame.chosen,
+        scope=_scope(frame),
+        cause=asked.cause,
+        kept=[(one, request.args[one]) for one in _FILTERS if request.args.get(one)],
+        sentence=example.sentence if example else None,
+        question=question,
     )
+
+
+def _scope(frame: Frame) -> str | None:
+    """To what the filters limit a press, where they do."""
+    kept = [request.args[one] for one in ("module", "action", "q") if request.args.get(one)]
+    if run := request.args.get("run"):
+        kept.append(f"Run {run}")
+    if frame.chosen:
+        kept.insert(0, frame.chosen.name)
+    return say("queue.confirm.scope", scope=", ".join(kept)) if kept else None
+
+
+def _ids(session: Session, asked: Asked) -> list[int]:
+    """The places of what fails within the filters, oldest first, so many as one press retries."""
+    statement = _failed(asked).order_by(QueueItem.id).limit(_MOST)
+    return list(session.scalars(statement))
 
 
 @routes.post("/queue/retry")
 @needs("queue.act")
 def queue_retry_all() -> Any:
-    """Retries all that fail for a cause, if they are still as many as the person saw."""
-    cause = request.form.get("cause") or None
+    """Retries all that fail within the filters, if they are still as many as the person saw."""
+    form = request.form
+    organisation_id = whole(form.get("org"))
+    kept = {one: form[one] for one in _FILTERS if form.get(one)}
     with spoken():
         with xt().services.database.read() as session:
-            ids = list(session.scalars(_failed(cause).order_by(QueueItem.id)))
-        if len(ids) != whole(request.form.get("count")):
+            ids = _ids(session, _asked(session, kept, organisation_id))
+        if len(ids) != whole(form.get("count")):
             fault(say("queue.moved", count=formats.counted(len(ids), "record")))
-            return go("queue_confirm", cause=cause) if ids else go("queue")
+            return go("queue_confirm", org=organisation_id, **kept) if ids else go("queue")
         _say_retried(again(ids, who=name()))
-    return go("queue")
-
-
-@routes.post("/queue/pause/<int:organisation_id>")
-@needs("queue.act")
-def queue_pause(organisation_id: int) -> Any:
-    """Holds an organisation after the calls under way."""
-    row = _organisation(organisation_id)
-    with spoken():
-        connect.pause(xt().services, organisation_id, who=name())
-        done(say("queue.paused", organisation=row.name))
-    return back("queue")
-
-
-@routes.post("/queue/resume/<int:organisation_id>")
-@needs("queue.act")
-def queue_resume(organisation_id: int) -> Any:
-    """Lets it go on, in order."""
-    row = _organisation(organisation_id)
-    with spoken():
-        connect.resume(xt().services, organisation_id)
-        done(say("queue.resumed", organisation=row.name))
-    return back("queue")
-
-
-def _organisation(organisation_id: int) -> Organisation:
-    with xt().services.database.read() as session:
-        row = session.get(Organisation, organisation_id)
-    if row is None:
-        abort(404)
-    return row
+    return go("queue", org=organisation_id)
 
 
 @routes.get("/queue/<int:position>")
@@ -379,7 +435,7 @@ def queue_item(position: int) -> Any:
             at = above
         down = session.scalars(
             select(QueueItem)
-            .where(QueueItem.blocked_by == position)
+            .where(text("state = 'blocked'"), QueueItem.blocked_by == position)
             .order_by(QueueItem.id)
             .limit(50)
         ).all()
@@ -390,8 +446,9 @@ def queue_item(position: int) -> Any:
             .order_by(Attempt.id)
             .limit(100)
         ).all()
-        sentence = _reasons(session, [item]).get(item.id) or item.sentence
-        entries = _entries(session, position)
+        sentence = reasons(session, [item], now()).get(item.id) or item.sentence
+        entries = _entries(session, item)
+        two = sides(session, item, entries) if item.state == State.CHECK else None
     return page(
         "xtiger/queue_item.html",
         item=item,
@@ -399,14 +456,19 @@ def queue_item(position: int) -> Any:
         down=down,
         attempts=attempts,
         entries=entries,
-        sentence=sentence,
-        open_states={state.value for state in OPEN},
+        sentence=sentence or SENTENCES[State(item.state)],
+        sides=two,
         crumbs=[("Queue", url_for("xtiger.queue"))],
     )
 
 
-def _entries(session: Session, position: int) -> Sequence[LogEntry]:
+def _entries(session: Session, item: QueueItem) -> Sequence[LogEntry]:
     """The log entries of an item, oldest first."""
     return session.scalars(
-        select(LogEntry).where(LogEntry.item_id == position).order_by(LogEntry.id).limit(100)
+        select(LogEntry)
+        # By the index on records: a record has few entries.
+        .where(LogEntry.module == item.module, LogEntry.record_id == item.record_id)
+        .where(lists.plainly(LogEntry.item_id) == item.id)
+        .order_by(LogEntry.id)
+        .limit(100)
     ).all()

@@ -29,6 +29,10 @@ WORDS: Mapping[str, str] = {
     # banner
     "banner.disconnected": "{organisation} is disconnected since {time}: {cause} "
     "{waiting} and go by themselves once reconnected.",
+    "banner.disconnected.many": "{organisations} are disconnected. {waiting} and go by themselves "
+    "once reconnected.",
+    "banner.paused.all": "Everything is paused since {time} by {by}.",
+    "banner.paused.module": "{module} for {organisation} are paused since {time} by {by}.",
     "banner.worker": "{waiting} since {time}: no worker is running.",
     "banner.held": "{why}",
     "banner.paused": "{organisation} is paused since {time}{by}.",
@@ -41,12 +45,14 @@ WORDS: Mapping[str, str] = {
     "health.not_live": "XTiger isn't live yet: nothing is sent to {organisation} by itself.",
     "health.held": "{why}",
     "health.paused": "{organisation} is paused. {waiting}.",
+    "health.paused.all": "Everything is paused. {waiting}.",
     "health.need": "{need}; {went} went over today.",
     "health.sending": "Sending {due}, {done} done.",
     "health.waiting": "{waiting}; {went} went over today.",
     "health.well": "Everything selected is in Xero.",
     "dashboard.chart.empty": "No calls yet. The chart starts with the first run.",
     "dashboard.nothing": "Nothing needs you.",
+    "dashboard.more": "and {causes} more, {records}.",
     "dashboard.no_runs": "No run yet. Sync starts the first one.",
     "dashboard.start": "Connect XTiger with your Xero app, choose the organisations, then go live.",
     "dashboard.sync.help": "Sends everything due now.",
@@ -99,15 +105,40 @@ WORDS: Mapping[str, str] = {
     "queue.retried.none": "Nothing was retried: only failed records can be.",
     "queue.cancelled": "Taken out: {count}. They aren't sent until they change again or are added. "
     "Nothing changes in Xero.",
-    "queue.cancelled.none": "Nothing was taken out: what is at Xero now can't be.",
+    "queue.cancelled.none": "Nothing was taken out: what is at Xero now, or unclear, can't be.",
     "queue.cancel.help": "It isn't sent until it changes again or is added. "
     "Nothing changes in Xero.",
     "queue.confirm": "Retry {count}? They go in their old places; about {calls}.",
     "queue.confirm.cause": "If the cause is still there, retrying fails again.",
     "queue.moved": "There are now {count}. Nothing was done; look again.",
     "queue.gone": "Nothing in the Queue fails for this cause any more.",
-    "queue.paused": "{organisation} is paused. Calls under way finish; changes are still captured.",
-    "queue.resumed": "{organisation} goes on, in order.",
+    "queue.confirm.scope": "Only of: {scope}.",
+    "queue.confirm.most": "There are more; these are the oldest {most}.",
+    "queue.looked": "The {looked} places from here were looked through. Go on for others.",
+    "queue.paused": "Paused: {what}. Calls under way finish; changes are still captured.",
+    "queue.resumed": "Resumed: {what}. What waits goes on, in order.",
+    "queue.is_paused": "{what}: paused since {time} by {by}. Nothing of it is sent.",
+    "pause.all": "Everything",
+    "pause.module": "{module} for {organisation}",
+    # unclear items
+    "check.confirm.there": "{label} arrived, and it is this one in Xero?",
+    "check.confirm.not-there": "{label} never arrived in Xero?",
+    "check.help.there": "XTiger reads it from Xero (1 call), compares it and links the two. "
+    "Nothing is sent.",
+    "check.help.not-there": "It goes again in its old place. If it is in Xero after all, "
+    "Xero will hold it twice.",
+    "check.there.succeeded": "{label} is linked: Xero has what was meant.",
+    "check.there.failed": "{label} is linked, but Xero has something else than was meant. "
+    "The reason stands below; Retry sends it as an update.",
+    "check.not_there": "{label} goes again in its old place, #{position}.",
+    "check.gone": "#{position} isn't unclear any more. Nothing was done.",
+    "check.choose": "Choose one of those Xero has, or paste its Xero id or link.",
+    "check.looked": "Xero has {count} that come near. Compare them below.",
+    "check.looked.none": "Xero has nothing that comes near.",
+    "check.none_near": "Xero had nothing that comes near.",
+    "check.not_looked": "Nobody has looked yet.",
+    "check.as_of": "As of {time}.",
+    "check.forgotten": "What was sent is no longer kept. Look in the CRM and in Xero.",
     "queue.no_attempts": "It hasn't been sent yet.",
     "queue.no_chain": "It waits for nothing, and nothing waits for it.",
     # runs
@@ -124,6 +155,7 @@ WORDS: Mapping[str, str] = {
     # logs
     "logs.empty": "Nothing has been logged yet.",
     "logs.no_match": "No entry matches these filters.",
+    "logs.looked": "The {looked} entries from here were looked through. Go on for others.",
     "logs.no_call": "No call was made for this step.",
     "logs.no_payload": "Requests and responses are shown to people who may read them. "
     "Your role is {role}.",

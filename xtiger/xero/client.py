@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from requests_oauthlib import OAuth2Session
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
 from xtiger.ports import Access, Answer, Call, Clock, Minute, Tenant, Usage
+from xtiger.telemetry import count_call
 from xtiger.xero import endpoints
 from xtiger.xero.answers import Reading
 from xtiger.xero.changes import Row, changed, is_last
@@ -349,9 +351,15 @@ class XeroClient(Consents):
             self._pacer.turn(access, writing=writing) as turn,
             spending(CALL_SECONDS * self._factor) as budget,
         ):
+            access.entered()
+            began, outcome = time.monotonic(), "lost"
             try:
                 reply = self._answer(request, budget, turn)
+                outcome = str(reply.status)
             finally:
+                if turn.sent:
+                    kind = "write" if writing else "read"
+                    count_call(kind, outcome, time.monotonic() - began)
                 self._tally.add(access.tenant_id, turn.sent, budget.bytes_out, budget.bytes_in)
             minute = self._pacer.note(turn, reply.status, reply.headers)
         day_left = remaining(reply.headers, "X-DayLimit-Remaining")

@@ -1,0 +1,268 @@
+"""Calls under way: opened in order, up to four of one resource at once, halved when refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import TracebackType
+
+from xtiger.domain.errors import (
+    AuthorisationError,
+    LeaseLost,
+    PermanentError,
+    TransientError,
+    UnknownOutcome,
+)
+from xtiger.domain.resources import Resource, Verb
+from xtiger.engine import recovery, tokens
+from xtiger.engine.build import Ready
+from xtiger.engine.services import Services
+from xtiger.engine.settle import settle
+from xtiger.ports import Answer, Call
+from xtiger.store import journal, leases, logs, usage
+from xtiger.store.leases import Lease
+from xtiger.store.models import Attempt, Organisation
+from xtiger.telemetry import logger
+
+#: Records refused alone with one sentence after which it is taken to be about all of them.
+ALIKE = 3
+#: What several calls raised is told by the first of these.
+_WORST = (LeaseLost, AuthorisationError, UnknownOutcome, TransientError)
+
+log = logger("flight")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """One journalled call on its way."""
+
+    attempt_id: int
+    resource: Resource
+    ready: Sequence[Ready]
+    call: Call
+    #: When the lease was renewed for it.
+    renewed: datetime
+
+
+@dataclass(slots=True)
+class Flight:
+    """The calls of one resource of one organisation, while the lease is held.
+
+    1. A call is journalled and committed, then it goes; the next is journalled only once this
+       one has its place with Xero's limits. So calls leave in the order of their attempts.
+    2. Each is settled by its own answer, in a transaction that the fence guards.
+    3. A call that Xero refuses as a whole is sent again in two halves, at once and ahead of
+       everything younger, until the records that spoil it stand alone. Once three were refused
+       alone with the same sentence it is about all of them, and nothing is halved any more.
+    4. After a failure of another kind no call is started; those under way are waited for.
+    """
+
+    services: Services
+    lease: Lease
+    run_id: int | None
+    #: Calls at once.
+    most: int
+    _pool: ThreadPoolExecutor | None = None
+    _flying: set[Future[None]] = field(default_factory=set)
+    #: Halves of refused calls; the oldest goes first.
+    _halves: list[tuple[Resource, Verb, Sequence[Ready]]] = field(default_factory=list)
+    _alone: Counter[str] = field(default_factory=Counter)
+    _failures: list[BaseException] = field(default_factory=list)
+
+    def __enter__(self) -> Flight:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Waits for what is under way; a lost lease found there outweighs what ends the drain."""
+        if self._flying:
+            wait(self._flying)
+            self._reap()
+        if self._pool is not None:
+            self._pool.shutdown()
+        lost = next((one for one in self._failures if isinstance(one, LeaseLost)), None)
+        if error is not None and lost is not None and error is not lost:
+            raise lost from error
+
+    def send(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> None:
+        """Starts one call as soon as a place is free. Raises what an earlier one failed with."""
+        self._make_room()
+        self._start(resource, verb, ready)
+        self._send_halves()
+
+    def land(self) -> None:
+        """Waits until nothing is under way. Raises what a call failed with."""
+        while True:
+            if self._flying:
+                wait(self._flying)
+            self._reap()
+            self._raise()
+            if not self._halves:
+                return
+            self._send_halves()
+
+    # -- starting -----------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        while len(self._flying) >= self.most:
+            wait(self._flying, return_when=FIRST_COMPLETED)
+            self._reap()
+        self._reap()
+        self._raise()
+
+    def _send_halves(self) -> None:
+        """One after the other, the oldest first: so the fewest calls find what spoils them."""
+        while self._halves:
+            self._halves.sort(key=lambda half: half[2][0].item.id, reverse=True)
+            self._start(*self._halves.pop())
+            if self._flying:
+                wait(self._flying)
+            self._reap()
+            self._raise()
+
+    def _start(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> None:
+        sent = self._open(resource, verb, ready)
+        self.services.observe("journalled")
+        if self.most == 1:
+            self._carry(sent, threading.Event())
+            self._raise()
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.most, thread_name_prefix="xtiger-call")
+        entered = threading.Event()
+        self._flying.add(self._pool.submit(self._carry, sent, entered))
+        entered.wait()
+
+    def _open(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> _Sent:
+        """Writes the call down and commits it."""
+        body = b""
+        if verb is not Verb.DELETE:
+            elements = b",".join(each.data for each in ready)
+            body = b'{"%s":[%s]}' % (resource.value.encode(), elements)
+        now = self.services.clock.now()
+        with self.services.database.write() as session:
+            leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
+            attempt_id = journal.open_attempt(
+                session,
+                self.lease,
+                resource=resource,
+                verb=verb,
+                body=body,
+                elements=[each.meant() for each in ready],
+                run_id=self.run_id,
+                now=now,
+                xero_id=ready[0].xero_id if verb is Verb.DELETE else None,
+            )
+            logs.count(session, self.run_id, calls=1)
+            call = journal.call_of(session.get_one(Attempt, attempt_id), len(ready))
+        return _Sent(attempt_id, resource, ready, call, now)
+
+    # -- one call, in its own thread where several are under way ----------------------------------
+
+    def _carry(self, sent: _Sent, entered: threading.Event) -> None:
+        """Sends and settles one call; what it failed with is kept for whoever started it."""
+        try:
+            self._call(sent, entered)
+        except BaseException as failure:
+            self._failures.append(failure)
+        finally:
+            entered.set()
+
+    def _call(self, sent: _Sent, entered: threading.Event) -> None:
+        began = time.monotonic()
+        try:
+            answer = tokens.call(
+                self.services,
+                self.lease,
+                lambda access: self.services.xero.save_many(
+                    replace(access, entered=entered.set), sent.call
+                ),
+                until=self.services.patience.start_until(sent.renewed),
+            )
+        except PermanentError as refusal:
+            self._refused(sent, refusal)
+            return
+        except (TransientError, AuthorisationError):
+            self._close(sent.attempt_id, "not sent")
+            raise
+        self.services.observe("answered")
+        self._settle(sent, recovery.believable(answer), round((time.monotonic() - began) * 1000))
+        self.services.observe("settled")
+
+    def _refused(self, sent: _Sent, refusal: PermanentError) -> None:
+        """Halves a refused call, or fails its records where that can't tell more."""
+        if len(sent.ready) == 1:
+            self._alone[refusal.sentence] += 1
+        if len(sent.ready) == 1 or self._alone[refusal.sentence] >= ALIKE:
+            recovery.refuse(self.services, self.lease, sent.attempt_id, refusal)
+            return
+        self._close(sent.attempt_id, "refused")
+        middle = (len(sent.ready) + 1) // 2
+        for half in (sent.ready[:middle], sent.ready[middle:]):
+            self._halves.append((sent.resource, sent.call.verb, half))
+
+    def _close(self, attempt_id: int, outcome: str) -> None:
+        """Closes a call that did nothing; its items go back when the drain stops."""
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            attempt = session.get_one(Attempt, attempt_id)
+            journal.close(attempt, outcome=outcome, now=self.services.clock.now())
+
+    def _settle(self, sent: _Sent, answer: Answer, duration_ms: int) -> None:
+        elements = recovery.claimed(self.services, self.lease, sent.attempt_id, answer)
+        now = self.services.clock.now()
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            attempt = session.get_one(Attempt, sent.attempt_id)
+            settle(
+                session,
+                attempt,
+                journal.elements_of(session, sent.attempt_id),
+                elements,
+                now=now,
+                duration_ms=duration_ms,
+            )
+            journal.close(
+                attempt,
+                outcome="settled",
+                now=now,
+                status=answer.status,
+                headers=answer.headers,
+                answer=answer.body,
+            )
+            logs.touch_success(session, self.lease.organisation_id, now=now)
+            usage.learn(
+                session.get_one(Organisation, self.lease.organisation_id),
+                day_left=answer.day_left,
+                minute=answer.minute,
+                now=now,
+            )
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        self._flying = {one for one in self._flying if not one.done()}
+
+    def _raise(self) -> None:
+        """Raises the worst that a call failed with, once none is under way any more."""
+        if not self._failures:
+            return
+        if self._flying:
+            wait(self._flying)
+            self._reap()
+        raise min(self._failures, key=_weight)
+
+
+def _weight(failure: BaseException) -> int:
+    """The smaller, the more it outweighs what else failed; a fault of ours comes first."""
+    kinds = enumerate(_WORST, 1)
+    return next((place for place, kind in kinds if isinstance(failure, kind)), 0)

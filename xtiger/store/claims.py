@@ -1,0 +1,204 @@
+"""Claiming: what of an organisation's queue is due, and taking it for a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, TextClause, func, literal_column, select, text, update
+from sqlalchemy.orm import Session, aliased
+
+from xtiger.domain.queueing import State
+from xtiger.domain.records import Module, RecordRef
+from xtiger.store.models import QueueItem
+
+_QUIET = {"synchronize_session": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """What a claim leaves alone although it is due.
+
+    `paused` modules. `only_run`: all that isn't reserved for that run. `caps`: in a strict lane
+    (a module) all behind a position. `wanted_below`: of lower turns all that nobody waits for,
+    while the day's last calls are kept for documents.
+    """
+
+    paused: frozenset[str] = frozenset()
+    only_run: int | None = None
+    urgent: bool = False
+    caps: Mapping[str, int] = field(default_factory=dict)
+    wanted_below: int | None = None
+
+
+#: Whatever is due.
+ALL = Narrow()
+
+
+#: The literal WHERE of the partial index: SQLite uses it only if it stands in the query.
+_PENDING = text("state = 'pending'")
+_URGENT = text("state = 'pending' AND urgent = true")
+
+
+def mark(session: Session) -> int:
+    """The last position of the queue now: what a pass that begins now covers."""
+    return session.scalar(select(func.max(QueueItem.id))) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A running item as its drain sees it: what a row says, without the row."""
+
+    id: int
+    organisation_id: int
+    module: str
+    record_id: str
+    label: str
+    resource: str
+    rank: int
+    action: str
+    needed: bool
+    tries: int
+    doubts: int
+    cause: str | None
+    changed_at: datetime
+    run_id: int | None
+
+    @property
+    def ref(self) -> RecordRef:
+        """The record it transfers."""
+        return RecordRef(Module(self.module), self.record_id)
+
+
+_CLAIMED = [getattr(QueueItem, one.name) for one in fields(Claimed)]
+
+
+def claim(
+    session: Session,
+    organisation_id: int,
+    *,
+    rank: int,
+    up_to: int,
+    after: int,
+    limit: int,
+    now: datetime,
+    run_id: int | None,
+    narrow: Narrow = ALL,
+) -> list[Claimed]:
+    """Claims the oldest due items of a turn behind position `after`: they run, without a slot.
+
+    From here on a change of the record opens an item of its own, so what is read next is
+    what this item sends.
+    """
+    due = (
+        select(QueueItem.id)
+        .where(
+            *_due(organisation_id, up_to, now, narrow),
+            QueueItem.rank == rank,
+            QueueItem.id > after,
+        )
+        .order_by(QueueItem.id)
+        .limit(limit)
+        # Somebody may take an item out meanwhile: what is locked is looked at again.
+        .with_for_update()
+    )
+    taken = session.execute(
+        update(QueueItem)
+        .where(QueueItem.id.in_(session.scalars(due).all()))
+        .values(state=State.RUNNING.value, slot=None, run_id=run_id, not_before=None)
+        .returning(*_CLAIMED)
+        .execution_options(**_QUIET)
+    )
+    return sorted((Claimed(*row) for row in taken), key=lambda item: item.id)
+
+
+def _due(
+    organisation_id: int, up_to: int | None, now: datetime, narrow: Narrow
+) -> list[ColumnElement[bool] | TextClause]:
+    """What makes an item due in a pass."""
+    tests: list[ColumnElement[bool] | TextClause] = [
+        QueueItem.organisation_id == organisation_id,
+        _URGENT if narrow.urgent else _PENDING,
+        (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+    ]
+    if up_to is not None:
+        tests.append(QueueItem.id <= up_to)
+    if narrow.only_run is not None:
+        tests.append(QueueItem.run_id == narrow.only_run)
+    if narrow.paused:
+        tests.append(QueueItem.module.not_in(sorted(narrow.paused)))
+    for module, cap in sorted(narrow.caps.items()):
+        tests.append((QueueItem.module != module) | (QueueItem.id <= cap))
+    if narrow.wanted_below is not None:
+        child = aliased(QueueItem)
+        waits = select(child.id).where(
+            child.state == literal_column("'blocked'"), child.blocked_by == QueueItem.id
+        )
+        tests.append((QueueItem.rank >= narrow.wanted_below) | waits.exists())
+    return tests
+
+
+def due_ranks(
+    session: Session,
+    organisation_id: int,
+    *,
+    up_to: int,
+    now: datetime,
+    narrow: Narrow = ALL,
+) -> list[int]:
+    """The turns that have due items, first one first."""
+    return list(
+        session.scalars(
+            select(QueueItem.rank)
+            .where(*_due(organisation_id, up_to, now, narrow))
+            .distinct()
+            .order_by(QueueItem.rank)
+        )
+    )
+
+
+def held_caps(session: Session, organisation_id: int, modules: Iterable[str]) -> dict[str, int]:
+    """By strict module the place of its first item that failed or waits: what is behind stays."""
+    caps: dict[str, int] = {}
+    for module in modules:
+        first = session.scalar(
+            select(func.min(QueueItem.id)).where(
+                QueueItem.organisation_id == organisation_id,
+                text("state IN ('blocked', 'failed', 'check')"),
+                QueueItem.module == module,
+            )
+        )
+        if first is not None:
+            caps[module] = first
+    return caps
+
+
+def reserve(
+    session: Session,
+    organisation_id: int,
+    refs: Iterable[RecordRef],
+    *,
+    run_id: int,
+    urgent: bool = False,
+) -> None:
+    """Names the run that may send these records' waiting items ahead of others."""
+    slots = [str(ref) for ref in refs]
+    for start in range(0, len(slots), 500):
+        session.execute(
+            update(QueueItem)
+            .where(
+                QueueItem.organisation_id == organisation_id,
+                QueueItem.slot.in_(slots[start : start + 500]),
+            )
+            .values(run_id=run_id, urgent=urgent)
+            .execution_options(**_QUIET)
+        )
+
+
+def due_count(
+    session: Session, organisation_id: int, *, now: datetime, narrow: Narrow = ALL
+) -> int:
+    """How many items could go now."""
+    tests = _due(organisation_id, None, now, narrow)
+    return session.scalar(select(func.count()).select_from(QueueItem).where(*tests)) or 0
