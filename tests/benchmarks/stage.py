@@ -6,7 +6,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, insert, text, update
 
 from tests.benchmarks.calls import LocalXero, local_xero
@@ -22,6 +23,7 @@ from tests.conftest import Engine
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, count_lines
 from xtiger.domain.records import DocumentType, Module
 from xtiger.engine.services import Services
+from xtiger.store.crypto import KeyRing
 from xtiger.store.models import Flag, Profile
 from xtiger.store.schema import Database, migrate
 
@@ -228,6 +230,8 @@ class Stage:
     engine: Engine
     xero: LocalXero
     organisation_id: int
+    #: Opens what the engine sealed, for another process.
+    key: str
 
     @property
     def services(self) -> Services:
@@ -264,16 +268,17 @@ def stage(
     with database(kind) as made, local_xero("--auto-consent", *options) as xero:
         fill(made.url, books)
         engine = Engine(made, SimpleNamespace(**xero.told))
+        key = Fernet.generate_key().decode()
+        engine.ring = KeyRing([key])
+        engine.services = engine.worker("bench")
         try:
             ids = engine.connect("Kauri Trading")
             with made.write() as session:
                 session.execute(update(Profile).values(rule="all"))
-            found = Stage(engine, xero, ids["Kauri Trading"])
+            found = Stage(engine, xero, ids["Kauri Trading"], key)
             if wait:
-                found.control(
-                    "faults",
-                    {"kind": "slow", "seconds": wait, "count": 1_000_000, "resource": ""},
-                )
+                slow = {"kind": "slow", "seconds": wait, "count": 1_000_000}
+                found.control("faults", slow)
             yield found
         finally:
             engine.close()
@@ -288,11 +293,6 @@ def analyse(made: Database) -> None:
 def median(values: Iterable[float]) -> float:
     """The middle one."""
     return statistics.median(values)
-
-
-def repeated(times: int, what: Callable[[], float]) -> list[float]:
-    """Several measurements of one thing."""
-    return [what() for _ in range(times)]
 
 
 def verdict(ratio: float, *, most: float | None = None, least: float | None = None) -> bool:

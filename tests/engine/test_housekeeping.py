@@ -13,12 +13,14 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import event, func, select, text, update
 
+from tests.conftest import Engine
 from tests.engine.scenes import Death, ShiftedClock
 from tests.store.history import fill, organisations
-from xtiger.engine import housekeeping
+from xtiger.engine import housekeeping, scheduler
 from xtiger.engine.housekeeping import clean, when_due
 from xtiger.engine.services import Services, SystemClock
 from xtiger.settings import Settings
+from xtiger.store import retention
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import (
     Attempt,
@@ -35,7 +37,7 @@ from xtiger.store.schema import MOST_ROWS, Database, migrate
 NOW = datetime.now(UTC)
 #: A history of 60 runs, a day apart, that ended yesterday: one call of ten records each.
 RUNS = 60
-BEGIN = NOW - timedelta(days=RUNS + 1) + timedelta(hours=1)
+BEGIN = NOW - timedelta(days=RUNS + 1) + timedelta(hours=12)
 KEPT: dict[str, Any] = {"keep_bytes_days": 10, "keep_queue_days": 20, "keep_log_days": 30}
 
 
@@ -80,7 +82,7 @@ def test_what_is_old_goes_and_what_is_young_stays(old: Services) -> None:
     before = contents(old.database)
     kept = clean(old)
     assert not kept.more
-    # The run of day n was 61 - n days ago, less an hour.
+    # The run of day n was 61 - n days ago, less half a day.
     assert kept.taken == {
         Kind.BYTES: 50,
         Kind.LOG: 300,
@@ -269,16 +271,30 @@ def test_the_turn_comes_once_a_day(old: Services) -> None:
     assert when_due(old) is not None
 
 
-def test_one_turn_takes_so_much_and_the_next_ones_catch_up(old: Services) -> None:
-    first = clean(old, most=40)
+def test_a_host_that_only_has_cron_keeps_house_too(engine: Engine) -> None:
+    scheduler.once(engine.services)
+    with engine.database.read() as session:
+        turn = retention.last_turn(session)
+    assert turn.began is not None
+    assert turn.ended is not None
+
+
+def test_one_turn_takes_so_much_and_the_next_ones_catch_up(database: Database) -> None:
+    homes = organisations(database, "Kauri")
+    fill(database, homes, begin=BEGIN, runs=RUNS, calls=1, batch=50)
+    services = services_on(database)
+    first = clean(services, most=1)
     assert first.more
-    assert max(first.taken.values()) == 40
-    for _turn in range(20):
-        if not clean(old, most=40).more:
-            break
-    assert ids(old.database, LogEntry) == list(range(301, 601))
-    assert ids(old.database, QueueItem) == list(range(401, 601))
-    assert ids(old.database, Run) == list(range(31, 61))
+    assert first.taken[Kind.BYTES] == first.taken[Kind.CALLS] == 9  # calls of 51 rows
+    assert first.taken[Kind.LOG] == first.taken[Kind.ITEMS] == MOST_ROWS
+    turns = 1
+    while clean(services, most=1).more:
+        turns += 1
+    assert turns == 5
+    assert ids(database, LogEntry) == list(range(1501, 3001))
+    assert ids(database, QueueItem) == list(range(2001, 3001))
+    assert ids(database, Attempt, Attempt.body.is_not(None)) == list(range(51, 61))
+    assert ids(database, Run) == ids(database, Attempt) == list(range(31, 61))
 
 
 def test_a_worker_that_ends_stops_between_two_slices(old: Services) -> None:

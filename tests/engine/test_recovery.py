@@ -150,6 +150,36 @@ def test_a_contact_with_our_number_is_ours_whatever_its_name_became(lost: Lost) 
     assert [row.xero_id for row in bindings_of(lost.engine).values()] == [made.xero_id]
 
 
+UNKEYED: list[tuple[Resource, dict[str, Any]]] = [
+    (R.INVOICES, {"Type": "ACCPAY", "Url": "https://crm.example.com/records/1"}),
+    (R.INVOICES, {"Type": "ACCPAY"}),
+    (R.CREDIT_NOTES, {"Type": "ACCPAYCREDIT"}),
+    (R.BANK_TRANSACTIONS, {"Url": "https://crm.example.com/records/1"}),
+]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize(("resource", "fields"), UNKEYED)
+def test_where_numbers_are_not_unique_a_strangers_of_our_number_is_in_nobodys_way(
+    lost: Lost, resource: Resource, fields: dict[str, Any], arrived: bool
+) -> None:
+    """Bills, suppliers' credit notes, money spent: by our link, or else by all that was sent."""
+    [line] = lost.books.element(resource)["LineItems"]
+    ours = {**lost.books.element(resource), "LineItems": [{**line, "AccountCode": "429"}], **fields}
+    theirs = {**ours, "Url": None, "LineItems": [{**line, "AccountCode": "429", "Quantity": 3}]}
+    [other] = lost.books.send(lost.books.create(resource, theirs)).elements
+    assert other.stored
+    attempt_id = lost.journalled(resource, ours)
+    xero_id = lost.send(attempt_id).elements[0].xero_id if arrived else None
+    before = lost.total(resource)
+    lost.recover(LOOKED_UP)
+    assert lost.states() == ["succeeded" if arrived else "pending"]
+    assert [row.xero_id for row in bindings_of(lost.engine).values()] == (
+        [xero_id] if arrived else []
+    )
+    assert lost.total(resource) == before
+
+
 def test_of_a_batch_that_came_in_part_only_the_rest_is_due_again(lost: Lost) -> None:
     """Quotes, where Xero keeps a number unique, and payments, where nothing but ours tells."""
     for resource in (R.QUOTES, R.PAYMENTS):

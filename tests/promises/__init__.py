@@ -1,1 +1,1 @@
-"""The queue's promises, tried by hypothesis: the real engine between a model CRM and a model Xero."""
+"""The queue's promises, tried by hypothesis: the engine between a model CRM and a model Xero."""

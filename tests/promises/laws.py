@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, select, text
 
 from tests.promises.model_xero import Owner, version_of
-from tests.promises.world import Life, World
+from tests.promises.world import BrokenPromise, Life, World
 from xtiger.domain import exactjson
 from xtiger.domain.queueing import ENDED, OPEN, WAITING, State, allowed
 from xtiger.domain.records import Module, RecordRef
@@ -44,9 +44,7 @@ _ALL_ITEMS = select(QueueItem.__table__)
 _ALL_CALLS = select(
     AttemptElement.item_id, AttemptElement.attempt_id, AttemptElement.place, Attempt.closed_at
 ).join(Attempt, Attempt.id == AttemptElement.attempt_id)
-_ALL_BINDINGS = select(
-    Binding.organisation_id, Binding.module, Binding.record_id, Binding.xero_id
-)
+_ALL_BINDINGS = select(Binding.organisation_id, Binding.module, Binding.record_id, Binding.xero_id)
 _ALL_ENTRIES = select(
     LogEntry.item_id, LogEntry.attempt_id, LogEntry.place, LogEntry.outcome, LogEntry.sentence
 ).order_by(LogEntry.id)
@@ -57,10 +55,6 @@ _NEW_STEPS = text(
 
 #: Everything a drain may write of an organisation.
 _GUARDED = (QueueItem, Attempt, AttemptElement, Binding, LogEntry)
-
-
-class BrokenPromise(AssertionError):
-    """One of the queue's promises doesn't hold."""
 
 
 @dataclass(slots=True)
@@ -87,7 +81,7 @@ class Laws:
         """Notes a broken promise from inside the engine's own work."""
         self.world.broken.append(what)
 
-    # -- while a call goes out ----------------------------------------------------------------------
+    # -- while a call goes out --------------------------------------------------------------------
 
     def heard(self, step: str) -> None:
         """A drain has claimed: what is due now stood before whatever it sends from here on."""
@@ -232,11 +226,12 @@ class Laws:
             if ready and verb.value == attempt.verb and not (hurried and not row.urgent):
                 self.say(f"#{last.id} goes out ahead of #{row.id}, which was claimed with it")
 
-    # -- after every step ---------------------------------------------------------------------------
+    # -- after every step -------------------------------------------------------------------------
 
     def hold(self) -> None:
         """All that must be so whatever happened; raises BrokenPromise."""
         world = self.world
+        world.xero.land()
         with world.database.read() as session:
             items = session.execute(_ALL_ITEMS).all()
             calls = session.execute(_ALL_CALLS).all()
@@ -347,7 +342,7 @@ class Laws:
             if not one.sentence.strip() or "None" in one.sentence:
                 self.say(f"{ref} stands there with “{one.sentence}”")
 
-    # -- a worker that lost its lease -----------------------------------------------------------
+    # -- a worker that lost its lease -------------------------------------------------------------
 
     def guarded(self) -> dict[str, Any]:
         """All that only the holder of a lease may write."""
@@ -384,7 +379,7 @@ class Laws:
                 changed = [row for row in after[table] if row not in rows]
                 self.say(f"{life.name} lost its lease and wrote {table}: {changed}")
 
-    # -- at rest --------------------------------------------------------------------------------
+    # -- at rest ----------------------------------------------------------------------------------
 
     def runs_tell_the_log(self) -> None:
         """The figures of every run that is over are what the log says."""

@@ -92,7 +92,7 @@ class ModelCrm:
             outbox.add(session, [Change(ref, kind, self.clock.now())])
             yield
 
-    # -- the port -----------------------------------------------------------------------------------
+    # -- the port ---------------------------------------------------------------------------------
 
     def modules(self) -> Mapping[Module, ModuleInfo]:
         return {

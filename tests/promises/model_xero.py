@@ -126,7 +126,7 @@ class ModelXero:
     _made: int = 0
     _lock: Any = field(default_factory=threading.RLock)
 
-    # -- consent --------------------------------------------------------------------------------
+    # -- consent ----------------------------------------------------------------------------------
 
     def authorise_url(
         self, *, client_id: str, redirect_uri: str, scopes: str, state: str, verifier: str
@@ -168,7 +168,9 @@ class ModelXero:
         ends = self.clock.now() + TOKEN
         self.consent.access[access] = ends
         self.consent.refresh.add(renew)
-        return TokenSet(access, ends, "offline_access accounting.invoices", renew, "ana@example.com")
+        return TokenSet(
+            access, ends, "offline_access accounting.invoices", renew, "ana@example.com"
+        )
 
     def disconnect(self, *, access_token: str, connection_id: str) -> None:
         raise PermanentError("Nobody disconnects here.")
@@ -180,7 +182,7 @@ class ModelXero:
             getattr(access, "entered", lambda: None)()
             self.calls += 1
             self._usage[access.tenant_id] += 1
-            self._land()
+            self.land()
             owners = self.witness(access.tenant_id, call)
             self._let_in(access)
             fault = self.script.pop(0) if self.script else ""
@@ -242,20 +244,20 @@ class ModelXero:
         if ends is None or ends <= self.clock.now():
             raise AuthorisationError("The access token has ended.", expired=True)
 
-    def _land(self) -> None:
+    def land(self) -> None:
         """Carries out the calls that were long on their way."""
-        now = self.clock.now()
-        landed = [each for each in self._in_the_air if each.due <= now]
-        self._in_the_air = [each for each in self._in_the_air if each.due > now]
-        for each in landed:
-            self._quietly(each.tenant, each.call, each.owners)
+        with self._lock:
+            now = self.clock.now()
+            landed = [each for each in self._in_the_air if each.due <= now]
+            self._in_the_air = [each for each in self._in_the_air if each.due > now]
+            for each in landed:
+                self._quietly(each.tenant, each.call, each.owners)
 
     def settle_down(self) -> None:
-        """Nothing goes wrong any more, and nothing is on its way."""
+        """Nothing goes wrong any more; what is on its way still lands."""
         with self._lock:
             self.script.clear()
             self.read_script.clear()
-            self._land()
 
     def _quietly(self, tenant: str, call: Call, owners: Sequence[Owner | None]) -> None:
         try:
@@ -280,7 +282,9 @@ class ModelXero:
         if known is None or known.until <= now:
             answer: Answer | XTigerError
             try:
-                answer = self._carried_out(tenant, call, owners) if stores else Answer((), 0, {}, b"")
+                answer = (
+                    self._carried_out(tenant, call, owners) if stores else Answer((), 0, {}, b"")
+                )
             except XTigerError as refusal:
                 answer = refusal
             known = self._first[where] = _First(now + MEMORY, seen, error or answer)
@@ -321,8 +325,10 @@ class ModelXero:
                 self.broken.append(f"an update of {call.resource} goes without its id")
             kept = self._of(tenant).get(str(given))
             if kept is None or kept.resource is not call.resource:
-                return _no(f"An existing {_ONE[call.resource]} with the specified "
-                           f"{info.id_field} could not be found")
+                return _no(
+                    f"An existing {_ONE[call.resource]} with the specified "
+                    f"{info.id_field} could not be found"
+                )
         elif given:
             self.broken.append(f"a create of {call.resource} names an id")
         fault = self._wrong(tenant, call.resource, payload, kept)
@@ -460,7 +466,7 @@ class ModelXero:
             tax += _CENT
         data |= {"SubTotal": subtotal, "TotalTax": tax, "Total": subtotal + tax}
 
-    # -- reading ------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------
 
     def read(self, access: Access, path: str) -> Sequence[Mapping[str, Any]]:
         self._reading(access)
@@ -518,7 +524,7 @@ class ModelXero:
         with self._lock:
             getattr(access, "entered", lambda: None)()
             self._usage[access.tenant_id] += 1
-            self._land()
+            self.land()
             self._let_in(access)
             fault = self.read_script.pop(0) if self.read_script else ""
             self.played[f"read {fault}"] += bool(fault)
@@ -529,7 +535,7 @@ class ModelXero:
             taken, self._usage = self._usage, Counter()
         return [Usage(tenant, calls, 500 * calls, 500 * calls) for tenant, calls in taken.items()]
 
-    # -- what others do in it, and what tests look at -----------------------------------------------
+    # -- what others do in it, and what tests look at ---------------------------------------------
 
     def _of(self, tenant: str) -> dict[str, Kept]:
         return self.books.setdefault(tenant, {})

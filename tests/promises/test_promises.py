@@ -14,7 +14,8 @@ from hypothesis import settings as trying
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.promises.machine import Promises, described
-from tests.promises.world import PostgresWorlds, SqliteWorlds, Worlds
+from tests.promises.mutations import MUTATIONS
+from tests.promises.world import BrokenPromise, PostgresWorlds, SqliteWorlds, Worlds
 from xtiger.domain.resources import CATALOGUE
 from xtiger.engine import drain
 
@@ -48,13 +49,21 @@ def postgres(postgres_server: str) -> Iterator[Worlds]:
     worlds.close()
 
 
-def tried(worlds: Worlds, *, runs: int, steps: int = STEPS, in_flight: int = 1) -> Counter[str]:
+def tried(
+    worlds: Worlds,
+    *,
+    runs: int,
+    steps: int = STEPS,
+    in_flight: int = 1,
+    shrinks: bool = True,
+    figures: Counter[str] | None = None,
+) -> Counter[str]:
     """Runs the machine; answers with what happened in it."""
-    figures: Counter[str] = Counter()
+    figures = Counter() if figures is None else figures
     ours: Any = type(
         "Ours", (Promises,), {"worlds": worlds, "figures": figures, "in_flight": in_flight}
     )
-    phases = tuple(Phase) if PROVE else (Phase.explicit, Phase.generate, Phase.shrink)
+    phases = (Phase.generate, Phase.shrink) if shrinks else (Phase.generate,)
     run_state_machine_as_test(
         ours,
         settings=trying(
@@ -63,7 +72,9 @@ def tried(worlds: Worlds, *, runs: int, steps: int = STEPS, in_flight: int = 1) 
             deadline=None,
             phases=phases,
             suppress_health_check=list(HealthCheck),
-            print_blob=True,
+            # Nothing may depend on what an earlier run left in a folder.
+            database=None,
+            report_multiple_bugs=False,
         ),
     )
     return figures
@@ -74,3 +85,40 @@ def test_no_history_breaks_a_promise(sqlite: Worlds, record_property: Record) ->
     record_property("figure", f"the queue's promises on SQLite: {described(figures)}")
     assert figures["crashes"] > RUNS / 4
     assert figures["faults"] > RUNS / 2
+
+
+def test_nor_on_postgresql(postgres: Worlds, record_property: Record) -> None:
+    figures = tried(postgres, runs=ON_POSTGRES)
+    record_property("figure", f"the queue's promises on PostgreSQL: {described(figures)}")
+    assert figures["calls"]
+
+
+def test_nor_with_four_calls_at_once(sqlite: Worlds, record_property: Record) -> None:
+    """Which call Xero sees first is left to the machine, so no two runs are alike."""
+    figures = tried(sqlite, runs=RUNS // 5, in_flight=4, shrinks=False)
+    record_property("figure", f"with four calls in flight: {described(figures)}")
+    assert figures["calls"]
+
+
+#: The faults whose effects take longest to be met.
+RARE = ()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(not PROVE, reason="runs in make prove"))
+        if name in RARE
+        else name
+        for name in MUTATIONS
+    ],
+)
+def test_a_fault_in_the_engine_is_seen(
+    fault: str, sqlite: Worlds, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
+    figures: Counter[str] = Counter()
+    MUTATIONS[fault](monkeypatch)
+    with pytest.raises(BrokenPromise) as seen:
+        tried(sqlite, runs=RUNS, shrinks=False, figures=figures)
+    first = str(seen.value).splitlines()[0][:90]
+    record_property("figure", f"“{fault}” was seen in run {figures['runs']}: {first}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,8 +37,7 @@ STALLED = 200
 
 #: Two organisations; documents in the second one's currency go there.
 TENANTS = {
-    str(uuid5(NAMESPACE_URL, name)): currency
-    for name, currency in (("one", "NZD"), ("two", "AUD"))
+    str(uuid5(NAMESPACE_URL, name)): currency for name, currency in (("one", "NZD"), ("two", "AUD"))
 }
 
 _AUDIT = (
@@ -55,6 +55,10 @@ class Death(BaseException):
     """The process ends here: nothing of ours may catch it."""
 
 
+class BrokenPromise(AssertionError):
+    """One of the queue's promises doesn't hold."""
+
+
 @dataclass(slots=True)
 class SimClock:
     """Time that only passes where somebody waits."""
@@ -65,7 +69,8 @@ class SimClock:
         return self.at
 
     def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
+        # Whoever sleeps briefly again and again waits for something: let it come soon.
+        self.at += timedelta(seconds=max(seconds, 5))
 
 
 #: What happens in the middle of a worker's work.
@@ -88,14 +93,20 @@ class Life:
     dead: bool = False
     #: It lost its lease in the middle of its work and goes on without knowing it.
     stale: bool = False
+    #: Several calls under way live through moments at once.
+    lock: Any = field(default_factory=threading.Lock)
 
     def moment(self, what: str) -> None:
         """Lives through a moment; a dead process reaches none."""
         self.breathe()
-        self.seen[what] += 1
-        if self.plan and self.plan[0] == what and self.seen[what] > self.plan[1]:
-            action, self.plan = self.plan[2], None
-            action(self)
+        with self.lock:
+            self.seen[what] += 1
+            plan = self.plan
+            comes = plan is not None and plan[0] == what and self.seen[what] > plan[1]
+            if comes:
+                self.plan = None
+        if plan is not None and comes:
+            plan[2](self)
         self.breathe()
 
     def breathe(self) -> None:
@@ -297,11 +308,13 @@ class World:
             self.figures["told"] += 1
             if not told.sentence.strip():
                 self.broken.append(f"an error says nothing: {told!r}")
+        except Exception as fault:
+            raise BrokenPromise(f"the engine broke: {fault!r}") from fault
 
     def overtakes(self, life: Life) -> None:
         """While a worker stands still its lease runs out, and another one takes its work over."""
         before = self._fences(life.name)
-        self.clock.sleep(STALLED)
+        self.clock.at += timedelta(seconds=STALLED)
         self.beat()
         after = self._fences(None)
         life.stale = life.stale or any(after[one] > fence for one, fence in before.items())
@@ -313,7 +326,7 @@ class World:
             return {one: fence for one, fence, held_by in rows if holder in (None, held_by)}
 
 
-# -- making worlds ----------------------------------------------------------------------------------
+# -- making worlds --------------------------------------------------------------------------------
 
 
 def fast_folder() -> Path:

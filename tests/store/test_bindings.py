@@ -30,14 +30,12 @@ def bind(database: Database, organisation: int, record: RecordRef, **more: Any) 
         "needed": False,
         "now": NOW,
     } | more
+    made = bindings.row(
+        organisation_id=organisation, ref=record, resource=Resource.INVOICES, **values
+    )
     with database.write() as session:
-        return bindings.bind(
-            session,
-            organisation_id=organisation,
-            ref=record,
-            resource=Resource.INVOICES,
-            **values,
-        )
+        bindings.bind_many(session, [made])
+        return bindings.of_records(session, organisation, [record])[record]
 
 
 def test_a_record_is_bound_once_in_an_organisation(database: Database, organisation: int) -> None:

@@ -95,7 +95,13 @@ def test_each_role_does_only_what_the_table_gives_it(
     people.be(role)
     token = browser.token()
     for endpoint, rule in rules(browser.app, "POST").items():
-        values = {"module": "Invoices", "record_id": "2", "org": 1, "organisation_id": 1}
+        values = {
+            "module": "Invoices",
+            "record_id": "2",
+            "org": 1,
+            "organisation_id": 1,
+            "position": 2,
+        }
         with browser.app.test_request_context():
             path = browser.app.url_map.bind("localhost").build(
                 rule.endpoint, {name: values[name] for name in rule.arguments}

@@ -15,7 +15,7 @@ from xtiger.web.actions import own_path
 def test_every_post_without_a_token_is_refused_with_a_sentence(
     browser: Browser, app: Flask
 ) -> None:
-    values = {"module": "Invoices", "record_id": "2", "org": 1, "organisation_id": 1}
+    values = {"module": "Invoices", "record_id": "2", "org": 1, "organisation_id": 1, "position": 2}
     for endpoint, rule in rules(app, "POST").items():
         if endpoint in MACHINES:
             continue

@@ -154,9 +154,11 @@ def test_retrying_a_cause_asks_first_and_notices_that_the_count_moved(browser: B
 
 def test_an_organisation_is_paused_and_resumed(browser: Browser) -> None:
     page = browser.after(browser.post("/queue/pause/1"))
-    assert "Acme NZ is paused." in page
+    assert "Paused: Acme NZ." in page
     assert "Resume Acme NZ" in page
-    assert "Acme NZ goes on, in order." in browser.after(browser.post("/queue/resume/1"))
+    assert "Resumed: Acme NZ. What waits goes on, in order." in browser.after(
+        browser.post("/queue/resume/1")
+    )
     assert browser.post("/queue/pause/99").status_code == 404
 
 
@@ -169,7 +171,7 @@ def hold(browser: Browser, **values: Any) -> None:
 
 def test_the_queue_says_why_everything_of_an_organisation_waits(browser: Browser) -> None:
     with browser.services.database.write() as session:
-        session.scalars(select(QueueItem)).first().state = "pending"
+        session.get_one(QueueItem, 2).state = "pending"
     hold(browser, held_why="Today's calls are used up.", held_until=NOW + timedelta(hours=1))
     assert (
         "calls are used up. It goes on at about 04:00" in browser.get("/queue?state=pending").text
@@ -206,6 +208,7 @@ def test_lists_go_on_by_key_in_both_directions(browser: Browser) -> None:
                     organisation_id=1,
                     module="Contacts",
                     record_id=f"c{number}",
+                    slot=f"Contacts:c{number}",
                     label=f"Contact {number}",
                     resource="Contacts",
                     rank=20,
@@ -366,6 +369,8 @@ def _profile(browser: Browser) -> dict[str, str]:
         "route_field": "",
         "route_value": "",
         "retries": "0",
+        "order": "normal",
+        "deleted": "leave",
         "created_from": "",
     }
 

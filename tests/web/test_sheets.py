@@ -49,6 +49,7 @@ def test_the_queues_file_has_every_row_once(browser: Browser) -> None:
                     organisation_id=1,
                     module="Contacts",
                     record_id=str(number),
+                    slot=f"Contacts:{number}",
                     label="=1+1",
                     resource="Contacts",
                     rank=20,

@@ -6,20 +6,32 @@ Nothing here is special to XTiger: a host hooks its models up in the same way (`
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Date, DateTime, Dialect, ForeignKey, Numeric, String, Text, TypeDecorator
+from sqlalchemy import (
+    BindParameter,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Numeric,
+    String,
+    Text,
+    TypeDecorator,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
     mapped_column,
     relationship,
-    selectinload,
 )
 
 from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
@@ -45,9 +57,14 @@ class Money(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
             return None
-        number = Decimal(value)
         # PostgreSQL pads to the column's places; a price of 5.00 should stay 5.00.
-        return number if dialect.name == "sqlite" else _trim(number)
+        return Decimal(value) if dialect.name == "sqlite" else _trim(Decimal(value))
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """The same as `process_result_value`; a document has dozens of numbers."""
+        if dialect.name != "sqlite":
+            return lambda value: None if value is None else _trim(value)
+        return lambda value: None if value is None else Decimal(value)
 
 
 def _trim(number: Decimal) -> Decimal:
@@ -267,6 +284,10 @@ INVOICES = ModuleInfo(
 )
 
 
+#: Reads the rows of some ids.
+Rows = Callable[[Session, Sequence[int]], Iterable[Any]]
+
+
 def _plain(thing: Any, info: ModuleInfo) -> dict[str, Any]:
     return {
         field.name: getattr(thing, field.name)
@@ -282,35 +303,97 @@ def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
     return read
 
 
-def _read_invoice(invoice: Invoice) -> Snapshot:
+def _read_invoice(invoice: Any) -> Snapshot:
     values = _plain(invoice, INVOICES)
     values["contact"] = RecordRef(Module.CONTACTS, str(invoice.contact_id))
     lines = tuple(
         {
-            "product": (
-                RecordRef(Module.PRODUCTS, str(line.product_id)) if line.product_id else None
-            ),
+            "product": RecordRef(Module.PRODUCTS, str(product)) if product else None,
             # Without words of its own a line is called what its product is called.
-            "description": line.description or (line.product.name if line.product else ""),
-            "quantity": line.quantity,
-            "unit_price": line.unit_price,
-            "discount": line.discount,
-            "tax_rate": line.tax_rate,
-            "amount": line.amount,
+            "description": description or name or "",
+            "quantity": quantity,
+            "unit_price": unit_price,
+            "discount": discount,
+            "tax_rate": tax_rate,
+            "amount": amount,
         }
-        for line in invoice.lines
+        for _, product, description, name, quantity, unit_price, discount, tax_rate, amount in (
+            invoice.lines
+        )
     )
     return Snapshot(invoice.number, values, invoice.created_at, lines, invoice.status)
 
 
-def _keep_id(thing: Contact | Product, link: XeroLink) -> None:
-    thing.xero_id = link.xero_id
+class _Document(NamedTuple):
+    """An invoice's columns, and the rows of its lines as `_LINES` selects them."""
+
+    id: int
+    number: str
+    contact_id: int
+    date: dt.date
+    due_date: dt.date | None
+    reference: str | None
+    currency: str
+    amounts: str
+    subtotal: Decimal
+    tax_total: Decimal
+    total: Decimal
+    status: str
+    created_at: datetime
+    lines: list[Any]
 
 
-def _keep_number(invoice: Invoice, link: XeroLink) -> None:
-    invoice.xero_id = link.xero_id
-    invoice.xero_number = link.number
-    invoice.xero_status = link.status
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_DOCUMENTS = select(*(getattr(Invoice, name) for name in _Document._fields[:-1])).where(
+    Invoice.id.in_(_IDS)
+)
+_LINES = (
+    select(
+        InvoiceLine.invoice_id,
+        InvoiceLine.product_id,
+        InvoiceLine.description,
+        Product.name,
+        InvoiceLine.quantity,
+        InvoiceLine.unit_price,
+        InvoiceLine.discount,
+        InvoiceLine.tax_rate,
+        InvoiceLine.amount,
+    )
+    .outerjoin(Product, Product.id == InvoiceLine.product_id)
+    .where(InvoiceLine.invoice_id.in_(_IDS))
+    .order_by(InvoiceLine.invoice_id, InvoiceLine.place, InvoiceLine.id)
+)
+
+
+def _documents(session: Session, ids: Sequence[int]) -> Iterator[_Document]:
+    """Invoices with their lines, by two statements."""
+    chosen = {"ids": ids}
+    lines: dict[int, list[Any]] = {}
+    for line in session.execute(_LINES, chosen):
+        lines.setdefault(line[0], []).append(line)
+    for row in session.execute(_DOCUMENTS, chosen):
+        yield _Document._make((*row, lines.get(row[0], [])))
+
+
+def _rows_of(model: Any, info: ModuleInfo, label: Any) -> Rows:
+    """Reads a module without lines by one statement; `label` is what people call a record."""
+    names = ("id", "status", "created_at", *(field.name for field in info.fields))
+    statement = select(*(getattr(model, name) for name in names), label.label("label")).where(
+        model.id.in_(_IDS)
+    )
+
+    def rows(session: Session, ids: Sequence[int]) -> Iterable[Any]:
+        return session.execute(statement, {"ids": ids})
+
+    return rows
+
+
+def _keep_id(link: XeroLink) -> dict[str, Any]:
+    return {"xero_id": link.xero_id}
+
+
+def _keep_number(link: XeroLink) -> dict[str, Any]:
+    return {"xero_id": link.xero_id, "xero_number": link.number, "xero_status": link.status}
 
 
 def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str = "XT") -> SqlCrm:
@@ -321,7 +404,8 @@ def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str 
                 CONTACTS,
                 Contact,
                 _read_plain(CONTACTS),
-                write_back=_keep_id,
+                rows=_rows_of(Contact, CONTACTS, Contact.name),
+                columns=_keep_id,
                 search=(Contact.name, Contact.email),
                 status=Contact.status,
             ),
@@ -329,7 +413,10 @@ def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str 
                 PRODUCTS,
                 Product,
                 _read_plain(PRODUCTS),
-                write_back=_keep_id,
+                rows=_rows_of(
+                    Product, PRODUCTS, func.coalesce(func.nullif(Product.code, ""), Product.name)
+                ),
+                columns=_keep_id,
                 search=(Product.code, Product.name),
                 status=Product.status,
             ),
@@ -338,8 +425,8 @@ def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str 
                 Invoice,
                 _read_invoice,
                 parts={InvoiceLine: "invoice_id"},
-                write_back=_keep_number,
-                load=(selectinload(Invoice.lines).selectinload(InvoiceLine.product),),
+                rows=_documents,
+                columns=_keep_number,
                 search=(Invoice.number, Invoice.reference),
                 status=Invoice.status,
             ),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
 from xtiger.domain.records import Module, ModuleInfo, Record, RecordRef, XeroLink
 from xtiger.store import outbox
-from xtiger.store.schema import plain_faults
+from xtiger.store.schema import MOST_ROWS, plain_faults
 from xtiger.telemetry import logger
 
 log = logger("crm")
@@ -27,6 +28,11 @@ class SqlModule:
     `read` turns an object into (label, fields, lines, status, created_at). `parts` maps the
     models of its parts (lines) to the attribute that holds the record's id. `write_back`
     stores what Xero gave on the object. `load` are loader options that fetch the parts.
+
+    Where a CRM is large, `rows` and `columns` take the place of `load` and `write_back`:
+    `rows` selects columns instead of objects, several times quicker, and gives for each of
+    those ids anything with an `id` and the attributes that `read` uses; `columns` names what a
+    link puts into which column.
     """
 
     info: ModuleInfo
@@ -35,6 +41,8 @@ class SqlModule:
     parts: Mapping[type, str] = field(default_factory=dict)
     write_back: Callable[[Any, XeroLink], None] | None = None
     load: tuple[Any, ...] = ()
+    rows: Callable[[Session, Sequence[int]], Iterable[Any]] | None = None
+    columns: Callable[[XeroLink], Mapping[str, Any]] | None = None
     #: Columns that a search looks into, and the one that holds the status.
     search: tuple[Any, ...] = ()
     status: Any = None
@@ -88,25 +96,17 @@ class SqlCrm:
         with plain_faults(), self._sessions() as session:
             for name, ids in by_module.items():
                 module = self._modules[name]
-                for start in range(0, len(ids), 500):
-                    for thing in session.scalars(
-                        select(module.model)
-                        .where(module.model.id.in_(ids[start : start + 500]))
-                        .options(*module.load)
-                    ):
-                        record = self._record(name, module, thing)
-                        found[record.ref] = record
+                for thing in _things(session, module, ids):
+                    record = self._record(name, module, thing)
+                    found[record.ref] = record
         return found
 
     def scan(self, module: Module, *, after: str | None, limit: int) -> Sequence[Record]:
         known = self._modules[module]
-        with plain_faults(), self._sessions() as session:
-            statement = (
-                select(known.model).order_by(known.model.id).limit(limit).options(*known.load)
-            )
-            if after is not None:
-                statement = statement.where(known.model.id > int(after))
-            return [self._record(module, known, thing) for thing in session.scalars(statement)]
+        statement = select(known.model.id).order_by(known.model.id).limit(limit)
+        if after is not None:
+            statement = statement.where(known.model.id > int(after))
+        return self._listed(module, statement)
 
     def browse(
         self,
@@ -118,9 +118,7 @@ class SqlCrm:
         limit: int,
     ) -> Sequence[Record]:
         known = self._modules[module]
-        statement = (
-            select(known.model).order_by(known.model.id.desc()).limit(limit).options(*known.load)
-        )
+        statement = select(known.model.id).order_by(known.model.id.desc()).limit(limit)
         if before is not None and _is_id(before):
             statement = statement.where(known.model.id < int(before))
         if status and known.status is not None:
@@ -129,17 +127,29 @@ class SqlCrm:
             statement = statement.where(
                 or_(*(column.icontains(text, autoescape=True) for column in known.search))
             )
+        return self._listed(module, statement)
+
+    def _listed(self, module: Module, statement: Select[Any]) -> list[Record]:
+        """The records whose ids a statement selects, in its order."""
+        known = self._modules[module]
         with plain_faults(), self._sessions() as session:
-            return [self._record(module, known, thing) for thing in session.scalars(statement)]
+            ids = session.scalars(statement).all()
+            things = {thing.id: thing for thing in _things(session, known, ids)}
+            return [self._record(module, known, things[one]) for one in ids if one in things]
 
     def write_back(self, links: Mapping[RecordRef, XeroLink]) -> None:
         with plain_faults(), self._sessions() as session:
             session.info[outbox.QUIET] = True
+            by_module: dict[Module, dict[int, XeroLink]] = {}
             for ref, link in links.items():
-                module = self._modules[ref.module]
-                thing = session.get(module.model, int(ref.id))
-                if thing is not None and module.write_back:
-                    module.write_back(thing, link)
+                by_module.setdefault(ref.module, {})[int(ref.id)] = link
+            for name, wanted in by_module.items():
+                module = self._modules[name]
+                if module.columns is not None:
+                    _set_columns(session, module.model, module.columns, wanted)
+                elif module.write_back is not None:
+                    for thing in _objects(session, module.model, list(wanted)):
+                        module.write_back(thing, wanted[thing.id])
             session.commit()
 
     @staticmethod
@@ -170,6 +180,39 @@ class SqlCrm:
         )
 
 
+def _things(session: Session, module: SqlModule, ids: Sequence[int]) -> Iterator[Any]:
+    """What `read` takes of these ids; one that is gone is absent."""
+    for start in range(0, len(ids), MOST_ROWS):
+        some = ids[start : start + MOST_ROWS]
+        if module.rows is not None:
+            yield from module.rows(session, some)
+        else:
+            yield from _objects(session, module.model, some, module.load)
+
+
+def _objects(
+    session: Session, model: Any, ids: Sequence[int], load: tuple[Any, ...] = ()
+) -> Iterator[Any]:
+    for start in range(0, len(ids), MOST_ROWS):
+        chosen = model.id.in_(ids[start : start + MOST_ROWS])
+        yield from session.scalars(select(model).where(chosen).options(*load))
+
+
+def _set_columns(
+    session: Session,
+    model: Any,
+    columns: Callable[[XeroLink], Mapping[str, Any]],
+    links: Mapping[int, XeroLink],
+) -> None:
+    """One statement for all; a record that is gone is left out."""
+    table = model.__table__
+    rows = [{"this_id": one, **columns(link)} for one, link in links.items()]
+    names = [name for name in rows[0] if name != "this_id"]
+    statement = update(table).where(table.c.id == bindparam("this_id"))
+    # Past the session's objects: nothing of the host's listens to it, and nothing need be loaded.
+    session.connection().execute(statement.values({n: bindparam(n) for n in names}), rows)
+
+
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
@@ -185,12 +228,14 @@ def _namer(module: Module, attribute: str) -> outbox.Namer:
 def _version(snapshot: Snapshot) -> str:
     """A hash of what is mapped: no host needs to keep a version column for us."""
 
-    def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: str(value) if isinstance(value, RecordRef) else value
-            for name, value in values.items()
-        }
-
     return exactjson.digest(
-        [plain(snapshot.fields), [plain(line) for line in snapshot.lines], snapshot.status]
+        [_as_texts(snapshot.fields), list(map(_as_texts, snapshot.lines)), snapshot.status]
     )[:32]
+
+
+def _as_texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and links as text, which is quicker to hash."""
+    return {
+        name: str(value) if type(value) is Decimal or type(value) is RecordRef else value
+        for name, value in values.items()
+    }

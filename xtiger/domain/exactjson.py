@@ -10,6 +10,12 @@ from typing import Any
 import orjson
 
 
+class Written(str):
+    """JSON text that was made already: it is stored as it is."""
+
+    __slots__ = ()
+
+
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         text = str(value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Module(StrEnum):
@@ -36,15 +36,14 @@ class DocumentType(StrEnum):
     BILL = "Bill"  #: you owe: ACCPAY
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRef:
+class RecordRef(NamedTuple):
     """Names one record of one module; `id` is the CRM's own id as text."""
 
     module: Module
     id: str
 
     def __str__(self) -> str:
-        return f"{self.module.value}:{self.id}"
+        return f"{self.module}:{self.id}"
 
 
 class FieldKind(StrEnum):

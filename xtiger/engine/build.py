@@ -26,16 +26,25 @@ from xtiger.domain.mapping import (
 )
 from xtiger.domain.preflight import check
 from xtiger.domain.queueing import REMOVE, State
-from xtiger.domain.records import DOCUMENTS, DocumentType, Module, ModuleInfo, Record, RecordRef
+from xtiger.domain.records import (
+    DOCUMENTS,
+    DocumentType,
+    Module,
+    ModuleInfo,
+    Record,
+    RecordRef,
+    SyncFlag,
+)
 from xtiger.domain.resources import Resource, Verb, removal
 from xtiger.domain.selection import SyncProfile
 from xtiger.engine import intake
 from xtiger.engine.services import Services
-from xtiger.engine.settle import DIFFERS, comparable
+from xtiger.engine.settle import DIFFERS, Agreed, agreed_of
 from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue
+from xtiger.store.bindings import Bound
 from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
-from xtiger.store.models import Binding, Organisation, QueueItem
+from xtiger.store.models import Organisation, QueueItem
 from xtiger.telemetry import logger
 
 log = logger("build")
@@ -49,6 +58,7 @@ class Ready:
     verb: Verb
     data: bytes
     expected: Mapping[str, Any]
+    agreed: Agreed
     label: str
     version: str = ""
     template_id: int | None = None
@@ -56,9 +66,10 @@ class Ready:
     currency: str | None = None
     xero_id: str | None = None
 
-    def meant(self) -> journal.Meant:
-        """What the journal keeps of it beside its bytes."""
+    def meant(self, place: int) -> journal.Meant:
+        """What the journal keeps of it beside its bytes, at its place in the call."""
         return journal.Meant(
+            place=place,
             item_id=self.item.id,
             label=self.label,
             record_version=self.version,
@@ -160,11 +171,9 @@ class Builder:
             leases.guard(session, self.lease)
             sheet = _Sheet(
                 mark=mark,
-                bound=bindings.of_records(
-                    session, self.lease.organisation_id, [*refs.values(), *linked]
-                ),
+                bound=bindings.agreed_of(session, where, dict.fromkeys([*refs.values(), *linked])),
                 open_parents=queue.open_items(session, where, linked),
-                flags=profiles.flags(session, refs.values()),
+                flags=profiles.sync_flags(session, refs.values()),
                 parents=parents,
             )
             for item in items:
@@ -179,9 +188,36 @@ class Builder:
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
                         ready.append(built)
+            self._note_unchanged(session, sheet)
         return ready
 
-    def _removal(self, session: Session, item: Claimed, bound: Binding | None) -> Ready | None:
+    def _note_unchanged(self, session: Session, sheet: _Sheet) -> None:
+        """Ends what Xero has already exactly so."""
+        if not sheet.same:
+            return
+        now = self.services.clock.now()
+        queue.end(session, [item.id for item, *_ in sheet.same], State.UNCHANGED)
+        bindings.still_same(
+            session, [(bound.id, version, at) for _, bound, version, at in sheet.same]
+        )
+        logs.append_many(
+            session,
+            [
+                logs.entry(
+                    item,
+                    now=now,
+                    outcome=State.UNCHANGED,
+                    sentence="Xero already had the same.",
+                    action=item.action,
+                    run_id=self.run_id,
+                    xero_id=bound.xero_id,
+                )
+                for item, bound, *_ in sheet.same
+            ],
+        )
+        logs.count(session, self.run_id, unchanged=len(sheet.same))
+
+    def _removal(self, session: Session, item: Claimed, bound: Bound | None) -> Ready | None:
         """What takes the object of a deleted record out of Xero, where that is asked for."""
         if item.action != REMOVE or bound is None:
             why = "It was deleted in the CRM before this was sent."
@@ -200,6 +236,7 @@ class Builder:
             verb=removed.verb,
             data=exactjson.dumps(removed.payload),
             expected=removed.meant,
+            agreed=agreed_of(Resource(item.resource), removed.payload),
             label=item.label,
             xero_id=bound.xero_id,
         )
@@ -323,7 +360,7 @@ class Builder:
     def _build_one(
         self, session: Session, item: Claimed, record: Record, sheet: _Sheet
     ) -> Ready | None:
-        flag = profiles.flag_of(sheet.flags.get(record.ref))
+        flag = sheet.flags.get(record.ref, SyncFlag())
         kind = flag.document_type if record.ref.module in DOCUMENTS else None
         resource = Resource(item.resource)
         bound = sheet.bound.get(record.ref)
@@ -351,20 +388,16 @@ class Builder:
             sentence = " ".join(dict.fromkeys(each.sentence for each in faults))
             self._fail(session, item, faults[0].fingerprint, sentence)
             return None
-        agreed = exactjson.digest(comparable(resource, outcome.payload))
-        if bound is not None and bound.agreed_hash == agreed:
-            bound.record_version, bound.template_id = record.version, template_id
-            queue.end(session, [item.id], State.UNCHANGED)
-            self._log(
-                session, item, State.UNCHANGED, "Xero already had the same.", xero_id=bound.xero_id
-            )
-            logs.count(session, self.run_id, unchanged=1)
+        agreed = agreed_of(resource, outcome.payload)
+        if bound is not None and bound.agreed_hash == agreed.digest:
+            sheet.same.append((item, bound, record.version, template_id))
             return None
         return Ready(
             item=item,
             label=record.label,
             version=record.version,
             expected=outcome.meant,
+            agreed=agreed,
             amount=outcome.amount,
             currency=outcome.currency,
             verb=Verb.UPDATE if bound else Verb.CREATE,
@@ -378,7 +411,7 @@ class Builder:
         self,
         record: Record,
         kind: DocumentType | None,
-        bound: Binding | None,
+        bound: Bound | None,
         sheet: _Sheet,
         pinned: bool,
     ) -> BuildContext:
@@ -428,7 +461,9 @@ class _Sheet:
     """What building one chunk has looked up."""
 
     mark: int
-    bound: Mapping[RecordRef, Binding]
+    bound: Mapping[RecordRef, Bound]
     open_parents: dict[RecordRef, QueueItem]
-    flags: Mapping[RecordRef, Any]
+    flags: Mapping[RecordRef, SyncFlag]
     parents: Mapping[RecordRef, Record]
+    #: What Xero has already: item, binding, the CRM's version and the template.
+    same: list[tuple[Claimed, Bound, str, int]] = field(default_factory=list)

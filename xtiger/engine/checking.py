@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError, TransientError
-from xtiger.domain.identity import day_of, id_of, is_gone, portrait
+from xtiger.domain.identity import Sought, day_of, id_of, is_gone, portrait
 from xtiger.domain.queueing import State
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.engine import lookup, tokens
@@ -92,7 +92,9 @@ def look(services: Services, item_id: int, who: str) -> int:
     raise.
     """
     with _alone(services, item_id) as (lease, case):
-        rows = lookup.candidates(services, lease, case.attempt, [case.payload])
+        rows = lookup.candidates(
+            services, lease, case.attempt, [Sought(case.payload, case.element.meant)]
+        )
         ids = {one for row in rows if (one := id_of(case.resource, row))}
         with services.database.write() as session:
             leases.guard(session, lease)

@@ -18,7 +18,6 @@ from xtiger.domain.errors import (
     XTigerError,
 )
 from xtiger.domain.queueing import Planned, backoff, batches
-from xtiger.domain.records import Module, RecordRef, XeroLink
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.engine import connect, intake, recovery, tokens
 from xtiger.engine.build import Builder, Ready, StaleReference
@@ -395,12 +394,7 @@ class _Drain:
                 rows = bindings.unwritten(session, self.organisation_id)
             if not rows:
                 return
-            links = {
-                RecordRef(Module(row.module), row.record_id): XeroLink(
-                    row.xero_id, row.number, row.xero_status
-                )
-                for row in rows
-            }
+            links = {row.ref: row.link for row in rows}
             try:
                 self.services.crm.write_back(links)
             except XTigerError as failure:

@@ -102,7 +102,7 @@ class _Queue(Collector):
             )
             .group_by(QueueItem.organisation_id)
         )
-        since = dict(oldest.tuples().all())
+        since = dict(oldest.all())
         for one in organisations:
             began = since.get(one.id)
             seconds = max(0.0, (now - began).total_seconds()) if began else 0.0
@@ -181,7 +181,8 @@ def _per_organisation(
     session: Session, name: str, meaning: str, organisations: list[Organisation], statement: Any
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, meaning, labels=["organisation"])
-    found = dict(session.execute(statement).tuples().all())
+    rows: Any = session.execute(statement).all()
+    found = dict(rows)
     for one in organisations:
         family.add_metric([str(one.id)], found.get(one.id, 0))
     return family

@@ -22,11 +22,10 @@ from xtiger.domain.resources import Resource, Verb
 from xtiger.engine import recovery, tokens
 from xtiger.engine.build import Ready
 from xtiger.engine.services import Services
-from xtiger.engine.settle import settle
+from xtiger.engine.settle import settle_sent
 from xtiger.ports import Answer, Call
 from xtiger.store import journal, leases, logs, usage
 from xtiger.store.leases import Lease
-from xtiger.store.models import Attempt, Organisation
 from xtiger.telemetry import logger
 
 #: Records refused alone with one sentence after which it is taken to be about all of them.
@@ -39,14 +38,28 @@ log = logger("flight")
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """One journalled call on its way."""
+    """One journalled call on its way; for `settle_sent` it is the journal's own row."""
 
-    attempt_id: int
-    resource: Resource
+    id: int
+    organisation_id: int
+    run_id: int | None
     ready: Sequence[Ready]
+    elements: Sequence[journal.Meant]
     call: Call
     #: When the lease was renewed for it.
     renewed: datetime
+
+    @property
+    def resource(self) -> str:
+        return self.call.resource.value
+
+    @property
+    def verb(self) -> str:
+        return self.call.verb.value
+
+    @property
+    def owner_resource(self) -> str | None:
+        return self.call.owner.resource.value if self.call.owner else None
 
 
 @dataclass(slots=True)
@@ -146,8 +159,17 @@ class Flight:
         """Writes the call down and commits it."""
         body = b""
         if verb is not Verb.DELETE:
-            elements = b",".join(each.data for each in ready)
-            body = b'{"%s":[%s]}' % (resource.value.encode(), elements)
+            joined = b",".join(each.data for each in ready)
+            body = b'{"%s":[%s]}' % (resource.value.encode(), joined)
+        elements = [each.meant(place) for place, each in enumerate(ready)]
+        call = Call(
+            resource=resource,
+            verb=verb,
+            body=body,
+            idempotency_key=journal.new_key(),
+            count=len(ready),
+            xero_id=ready[0].xero_id if verb is Verb.DELETE else None,
+        )
         now = self.services.clock.now()
         with self.services.database.write() as session:
             leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
@@ -157,14 +179,15 @@ class Flight:
                 resource=resource,
                 verb=verb,
                 body=body,
-                elements=[each.meant() for each in ready],
+                elements=elements,
                 run_id=self.run_id,
                 now=now,
-                xero_id=ready[0].xero_id if verb is Verb.DELETE else None,
+                xero_id=call.xero_id,
+                key=call.idempotency_key,
             )
             logs.count(session, self.run_id, calls=1)
-            call = journal.call_of(session.get_one(Attempt, attempt_id), len(ready))
-        return _Sent(attempt_id, resource, ready, call, now)
+        where = self.lease.organisation_id
+        return _Sent(attempt_id, where, self.run_id, ready, elements, call, now)
 
     # -- one call, in its own thread where several are under way ----------------------------------
 
@@ -192,7 +215,7 @@ class Flight:
             self._refused(sent, refusal)
             return
         except (TransientError, AuthorisationError):
-            self._close(sent.attempt_id, "not sent")
+            self._close(sent.id, "not sent")
             raise
         self.services.observe("answered")
         self._settle(sent, recovery.believable(answer), round((time.monotonic() - began) * 1000))
@@ -203,45 +226,48 @@ class Flight:
         if len(sent.ready) == 1:
             self._alone[refusal.sentence] += 1
         if len(sent.ready) == 1 or self._alone[refusal.sentence] >= ALIKE:
-            recovery.refuse(self.services, self.lease, sent.attempt_id, refusal)
+            recovery.refuse(self.services, self.lease, sent.id, refusal)
             return
-        self._close(sent.attempt_id, "refused")
+        self._close(sent.id, "refused")
         middle = (len(sent.ready) + 1) // 2
         for half in (sent.ready[:middle], sent.ready[middle:]):
-            self._halves.append((sent.resource, sent.call.verb, half))
+            self._halves.append((sent.call.resource, sent.call.verb, half))
 
     def _close(self, attempt_id: int, outcome: str) -> None:
         """Closes a call that did nothing; its items go back when the drain stops."""
-        with self.services.database.write() as session:
-            leases.guard(session, self.lease)
-            attempt = session.get_one(Attempt, attempt_id)
-            journal.close(attempt, outcome=outcome, now=self.services.clock.now())
-
-    def _settle(self, sent: _Sent, answer: Answer, duration_ms: int) -> None:
-        elements = recovery.claimed(self.services, self.lease, sent.attempt_id, answer)
         now = self.services.clock.now()
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
-            attempt = session.get_one(Attempt, sent.attempt_id)
-            settle(
+            journal.close_by_id(session, attempt_id, outcome=outcome, now=now)
+
+    def _settle(self, sent: _Sent, answer: Answer, duration_ms: int) -> None:
+        answers = recovery.claimed(self.services, self.lease, sent.id, answer)
+        now = self.services.clock.now()
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            settle_sent(
                 session,
-                attempt,
-                journal.elements_of(session, sent.attempt_id),
-                elements,
+                sent,
+                sent.elements,
+                answers,
+                items={each.item.id: each.item for each in sent.ready},
+                agreed=[each.agreed for each in sent.ready],
+                run_id=self.run_id,
                 now=now,
                 duration_ms=duration_ms,
             )
-            journal.close(
-                attempt,
+            journal.close_by_id(
+                session,
+                sent.id,
                 outcome="settled",
                 now=now,
                 status=answer.status,
                 headers=answer.headers,
                 answer=answer.body,
             )
-            logs.touch_success(session, self.lease.organisation_id, now=now)
-            usage.learn(
-                session.get_one(Organisation, self.lease.organisation_id),
+            usage.took(
+                session,
+                self.lease.organisation_id,
                 day_left=answer.day_left,
                 minute=answer.minute,
                 now=now,

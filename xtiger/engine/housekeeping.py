@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,8 @@ from xtiger.store.retention import Kind, Seen, Turn
 from xtiger.store.schema import MOST_ROWS
 from xtiger.telemetry import logger
 
-#: The most of one kind that one turn takes; the rest waits for the next day's.
+#: The most rows that one turn touches for one kind, give or take a slice; the rest waits for the
+#: next day's.
 MOST_A_TURN = 2_000_000
 #: Hours between two turns, and after which one that didn't end may be taken up again.
 EVERY, CUT_OFF = timedelta(hours=24), timedelta(hours=1)
@@ -65,7 +66,7 @@ def _due(last: Turn, now: datetime) -> bool:
 
 
 def clean(services: Services, *, most: int = MOST_A_TURN) -> Kept:
-    """Takes what is older than its retention, at most `most` rows of each kind.
+    """Takes what is older than its retention, about `most` rows of each kind.
 
     1. Kind by kind, the oldest first: look at some rows, with no write transaction open.
     2. Take those that nothing open refers to, at most MOST_ROWS rows in one transaction, which
@@ -82,11 +83,13 @@ def clean(services: Services, *, most: int = MOST_A_TURN) -> Kept:
         if days == 0:
             continue
         before = started - timedelta(days=days)
-        for slice_ in _slices(services, kind, before):
-            if services.stopping() or taken[kind] >= most:
+        touched = 0
+        for ids, rows in _slices(services, kind, before):
+            if touched >= most or services.stopping():
                 more = True
                 break
-            taken[kind] += _take(services, kind, slice_[: most - taken[kind]], before)
+            taken[kind] += _take(services, kind, ids, before)
+            touched += rows
     if any(taken.values()):
         figures = {kind.name.lower(): number for kind, number in taken.items() if number}
         log.info("house kept", more=more, **figures)
@@ -106,8 +109,10 @@ def _retention(services: Services) -> dict[Kind, int]:
     }
 
 
-def _slices(services: Services, kind: Kind, before: datetime) -> Iterator[list[int]]:
-    """Ids that may go, as many at a time as touch no more rows than one transaction should."""
+def _slices(
+    services: Services, kind: Kind, before: datetime
+) -> Iterator[tuple[Sequence[int], int]]:
+    """Ids that may go and how many rows they touch: no more than one transaction should."""
     with services.database.read() as session:
         needed = retention.runs_of_open_items(session) if kind is Kind.RUNS else frozenset()
     after = None
@@ -120,20 +125,20 @@ def _slices(services: Services, kind: Kind, before: datetime) -> Iterator[list[i
             return
 
 
-def _parts(seen: Seen) -> Iterator[list[int]]:
+def _parts(seen: Seen) -> Iterator[tuple[Sequence[int], int]]:
     part: list[int] = []
     rows = 0
     for each in seen.ids:
         if part and rows + seen.weights[each] > MOST_ROWS:
-            yield part
+            yield part, rows
             part, rows = [], 0
         part.append(each)
         rows += seen.weights[each]
     if part:
-        yield part
+        yield part, rows
 
 
-def _take(services: Services, kind: Kind, ids: list[int], before: datetime) -> int:
+def _take(services: Services, kind: Kind, ids: Sequence[int], before: datetime) -> int:
     began = time.monotonic()
     with services.database.write() as session:
         taken = retention.take(session, kind, ids, before=before)

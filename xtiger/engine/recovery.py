@@ -281,17 +281,16 @@ def _look_up(services: Services, lease: Lease, attempt_id: int, run_id: int | No
         leases.renew(session, lease, now=services.clock.now(), seconds=services.patience.lease)
         attempt = session.get_one(Attempt, attempt_id)
         sent = _sought(session, attempt)
-    outcome = "looked up"
     try:
         known = _all_known(services, lease, attempt, sent)
+        again = attempt.verb != Verb.CREATE and all(one == _Known() for one in known)
+        outcome = "due again" if again else "looked up"
     except lookup.Refused as refused:
         age = (services.clock.now() - attempt.opened_at).total_seconds()
         if age < IN_VAIN * services.settings.time_factor:
             raise
         outcome = "asked in vain"
         known = [_in_vain(attempt, one, refused.why) for one in sent]
-    if known == [_Known()] * len(sent) and attempt.verb != Verb.CREATE:
-        outcome = "due again"
     with services.database.write() as session:
         leases.guard(session, lease)
         _settle_known(

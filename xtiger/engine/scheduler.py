@@ -144,15 +144,23 @@ def schedule_due(services: Services) -> list[int]:
 
 
 def work(services: Services, organisation_id: int) -> None:
-    """Carries out the runs that wait for an organisation, one after the other."""
-    while (run_id := _start(services, organisation_id)) is not None:
+    """Carries out the runs that wait for an organisation, one after the other.
+
+    A run that gave way has its turn again after the one that went first, whoever came since:
+    so a steady stream of urgent runs starves nobody.
+    """
+    waits: int | None = None
+    turn: int | None = None
+    while (run_id := _start(services, organisation_id, turn)) is not None:
         services.under_way[threading.get_ident()] = (organisation_id, time.monotonic())
         try:
             outcome = drain(services, organisation_id, run_id=run_id)
         finally:
             services.under_way.pop(threading.get_ident(), None)
+        turn, waits = waits, None
         if outcome.gave_way and not services.crowded():
-            continue  # the run that goes first is the next that starts
+            turn, waits = None, run_id
+            continue
         if outcome.parked:
             if not outcome.elsewhere:
                 _note(services, run_id, outcome.sentence)
@@ -162,8 +170,11 @@ def work(services: Services, organisation_id: int) -> None:
         reports.report_ended(services)
 
 
-def _start(services: Services, organisation_id: int) -> int | None:
-    """The oldest run that isn't over, marked as started; None if there is none or it must wait."""
+def _start(services: Services, organisation_id: int, turn: int | None = None) -> int | None:
+    """The run whose turn it is, marked as started; None if there is none or it must wait.
+
+    That is `turn` if it isn't over, else the most urgent, else the oldest.
+    """
     now = services.clock.now()
     with services.database.write() as session:
         row = session.get_one(Organisation, organisation_id)
@@ -174,7 +185,7 @@ def _start(services: Services, organisation_id: int) -> int | None:
         runs = logs.unended_runs(session, organisation_id)
         if not runs:
             return None
-        run = runs[0]
+        run = next((one for one in runs if one.id == turn), runs[0])
         if run.started_at is None:
             run.started_at = now
             narrow = replace(claims.ALL, only_run=run.id, urgent=True)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from hashlib import sha256
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
 from xtiger.domain.comparing import without_empties
+from xtiger.domain.exactjson import Written
 from xtiger.domain.hints import explain
 from xtiger.domain.queueing import REMOVE, State
-from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.records import RecordRef
 from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
 from xtiger.ports import Element
-from xtiger.store import bindings, journal, logs, queue
-from xtiger.store.models import Attempt, AttemptElement, QueueItem
+from xtiger.store import bindings, claims, journal, logs, queue
+from xtiger.store.claims import Claimed
+from xtiger.store.models import Attempt, AttemptElement
 
 #: What the log says of an object that went from Xero with its record.
 _REMOVED = "Its record was deleted in the CRM; it is out of use in Xero now."
@@ -29,6 +32,39 @@ DIFFERS = "differs"
 
 #: A status that Xero reached by itself is as good as the one that was meant.
 _AS_GOOD = {"AUTHORISED": {"AUTHORISED", "PAID"}}
+
+
+class Journalled(Protocol):
+    """A call as settling sees it: its row in the journal, or what was just written there."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def organisation_id(self) -> int: ...
+    @property
+    def run_id(self) -> int | None: ...
+    @property
+    def resource(self) -> str: ...
+    @property
+    def verb(self) -> str: ...
+    @property
+    def owner_resource(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What both sides have once a payload is stored: JSON with sorted keys, and its hash."""
+
+    text: Written
+    digest: str
+    document_type: str | None
+
+
+def agreed_of(resource: Resource, payload: Mapping[str, Any]) -> Agreed:
+    """The agreement that a payload makes, whether it is a create's or an update's."""
+    data = exactjson.dumps(comparable(resource, payload), sort=True)
+    kind = _KIND_OF.get(str(payload.get("Type")))
+    return Agreed(Written(data.decode()), sha256(data).hexdigest(), kind)
 
 
 def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,86 +88,131 @@ def settle(
     answers: Sequence[Element],
     *,
     now: datetime,
-    duration_ms: int | None = None,
     payloads: Sequence[Mapping[str, Any]] | None = None,
     run_id: int | None = None,
+) -> None:
+    """Settles elements of a call that is read from the journal again: see `settle_sent`.
+
+    `run_id` is the run it counts for, by default the attempt's own.
+    """
+    if not elements:
+        return
+    resource = Resource(attempt.resource)
+    payloads = sent_elements(attempt) if payloads is None else payloads
+    items = claims.by_ids(session, [element.item_id for element in elements])
+    settle_sent(
+        session,
+        attempt,
+        elements,
+        answers,
+        items=items,
+        agreed=[agreed_of(resource, payload) for payload in payloads],
+        run_id=run_id or attempt.run_id,
+        now=now,
+    )
+
+
+def settle_sent(
+    session: Session,
+    attempt: Journalled,
+    elements: Sequence[AttemptElement | journal.Meant],
+    answers: Sequence[Element],
+    *,
+    items: Mapping[int, Claimed],
+    agreed: Sequence[Agreed],
+    run_id: int | None,
+    now: datetime,
+    duration_ms: int | None = None,
 ) -> None:
     """Gives each element of a call its end; the caller has the fence and closes the attempt.
 
     A stored element is bound first and then compared with what was meant: one that differs
     is bound and failed, so that its retry is an update and never a second document. A document
     that differs for the first time goes once more by itself, with amounts that leave Xero
-    nothing to round. `run_id` is the run it counts for, by default the attempt's own.
+    nothing to round.
     """
-    run_id = run_id or attempt.run_id
-    payloads = sent_elements(attempt) if payloads is None else payloads
-    items = queue.by_ids(session, [element.item_id for element in elements])
-    ended: list[int] = []
-    failed = 0
-    for element, payload, answer in zip(elements, payloads, answers, strict=True):
-        item = items[element.item_id]
-        entry = _Entry(session, attempt, element, item, now, duration_ms, run_id)
-        if answer.stored and answer.earlier:
-            # Nobody knows whether it says what this call says: it goes over as an update.
-            _bind(session, attempt, element, payload, answer, item, False, now)
-            queue.park(session, item, State.PENDING, cause=None, sentence="")
-            continue
-        if answer.stored and item.action == REMOVE:
-            bindings.unbind(session, attempt.organisation_id, _ref(item))
-            ended.append(item.id)
-            entry.write(State.SUCCEEDED, _REMOVED, xero_id=answer.xero_id, action=REMOVE)
-            continue
-        if answer.stored:
-            differs = difference(element.meant, answer.data)
-            _bind(session, attempt, element, payload, answer, item, differs is None, now)
-            if differs is None:
-                ended.append(item.id)
-                entry.write(State.SUCCEEDED, _succeeded(attempt), xero_id=answer.xero_id)
-                continue
-            sentence = f"It is in Xero, but differs: {differs}."
-            again = attempt.resource == Resource.INVOICES and item.cause != DIFFERS
-            state = State.PENDING if again else State.FAILED
-            queue.park(session, item, state, cause=DIFFERS, sentence=sentence, counts=True)
-            entry.write(State.FAILED, sentence, cause=DIFFERS, xero_id=answer.xero_id)
-        else:
-            hint = explain(answer.faults, label=element.label)
-            queue.park(
-                session,
-                item,
-                State.FAILED,
-                cause=hint.fingerprint[:120],
-                sentence=hint.sentence,
-                counts=True,
-            )
-            entry.write(
-                State.FAILED,
-                hint.sentence,
-                cause=hint.fingerprint[:120],
-                quoted=(*answer.faults, *answer.beside),
-            )
-        failed += 1
-    queue.end(session, ended, State.SUCCEEDED)
-    logs.count(session, run_id, succeeded=len(ended), failed=failed)
+    work = _Settling(session, attempt, now, duration_ms, run_id)
+    for element, answer, one in zip(elements, answers, agreed, strict=True):
+        work.take(element, answer, items[element.item_id], one)
+    work.write()
 
 
-def _ref(item: QueueItem) -> RecordRef:
-    return RecordRef(Module(item.module), item.record_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """The log entry of one element, short of what came of it."""
+@dataclass(slots=True)
+class _Settling:
+    """One call being settled: what is gathered here is written in a few statements."""
 
     session: Session
-    attempt: Attempt
-    element: AttemptElement
-    item: QueueItem
+    attempt: Journalled
     now: datetime
     duration_ms: int | None
     run_id: int | None
+    _ended: list[int] = field(default_factory=list)
+    _bound: list[dict[str, Any]] = field(default_factory=list)
+    _gone: list[RecordRef] = field(default_factory=list)
+    _entries: list[dict[str, Any]] = field(default_factory=list)
+    _parked: list[tuple[Claimed, dict[str, Any]]] = field(default_factory=list)
+    _failed: int = 0
 
-    def write(
+    def take(
         self,
+        element: AttemptElement | journal.Meant,
+        answer: Element,
+        item: Claimed,
+        agreed: Agreed,
+    ) -> None:
+        """Decides what becomes of one element."""
+        if not answer.stored:
+            hint = explain(answer.faults, label=element.label)
+            cause = hint.fingerprint[:120]
+            self._fail(item, State.FAILED, cause, hint.sentence)
+            quoted = (*answer.faults, *answer.beside)
+            self._say(element, item, State.FAILED, hint.sentence, cause=cause, quoted=quoted)
+            return
+        xero_id = answer.xero_id
+        if item.action == REMOVE:
+            self._gone.append(item.ref)
+            self._ended.append(item.id)
+            self._say(element, item, State.SUCCEEDED, _REMOVED, xero_id=xero_id, action=REMOVE)
+            return
+        if answer.earlier:
+            # Nobody knows whether it says what this call says: it goes over as an update.
+            self._bind(element, answer, item, agreed, same=False)
+            why = {"state": State.PENDING, "cause": None, "sentence": ""}
+            self._parked.append((item, why))
+            return
+        differs = difference(element.meant, answer.data)
+        self._bind(element, answer, item, agreed, same=differs is None)
+        if differs is None:
+            made = "Created" if self.attempt.verb == Verb.CREATE else "Updated"
+            self._ended.append(item.id)
+            sentence = f"{made} in Xero and read back."
+            self._say(element, item, State.SUCCEEDED, sentence, xero_id=xero_id)
+            return
+        sentence = f"It is in Xero, but differs: {differs}."
+        again = self.attempt.resource == Resource.INVOICES and item.cause != DIFFERS
+        self._fail(item, State.PENDING if again else State.FAILED, DIFFERS, sentence)
+        self._say(element, item, State.FAILED, sentence, cause=DIFFERS, xero_id=xero_id)
+
+    def write(self) -> None:
+        """Writes all of it, in the order that unique keys and children need."""
+        for item, why in self._parked:
+            queue.park(self.session, item, **why)
+        bindings.bind_many(self.session, self._bound)
+        for ref in self._gone:
+            bindings.unbind(self.session, self.attempt.organisation_id, ref)
+        queue.end(self.session, self._ended, State.SUCCEEDED)
+        logs.append_many(self.session, self._entries)
+        logs.count(self.session, self.run_id, succeeded=len(self._ended), failed=self._failed)
+
+    def _fail(self, item: Claimed, state: State, cause: str, sentence: str) -> None:
+        why = {"state": state, "cause": cause, "sentence": sentence, "counts": True}
+        self._parked.append((item, why))
+        self._failed += 1
+
+    def _say(
+        self,
+        element: AttemptElement | journal.Meant,
+        item: Claimed,
         outcome: State,
         sentence: str,
         *,
@@ -141,63 +222,57 @@ class _Entry:
         action: str | None = None,
     ) -> None:
         made = "Create" if self.attempt.verb == Verb.CREATE else "Update"
-        logs.append(
-            self.session,
-            self.item,
-            now=self.now,
-            outcome=outcome,
-            sentence=sentence,
-            action=action or made,
-            run_id=self.run_id,
-            cause=cause,
-            quoted=quoted,
-            xero_id=xero_id,
-            attempt_id=self.attempt.id,
-            place=self.element.place,
-            amount=self.element.amount,
-            currency=self.element.currency,
-            duration_ms=self.duration_ms,
+        self._entries.append(
+            logs.entry(
+                item,
+                now=self.now,
+                outcome=outcome,
+                sentence=sentence,
+                action=action or made,
+                run_id=self.run_id,
+                cause=cause,
+                quoted=quoted,
+                xero_id=xero_id,
+                attempt_id=self.attempt.id,
+                place=element.place,
+                amount=element.amount,
+                currency=element.currency,
+                duration_ms=self.duration_ms,
+            )
         )
 
-
-def _succeeded(attempt: Attempt) -> str:
-    made = "Created" if attempt.verb == Verb.CREATE else "Updated"
-    return f"{made} in Xero and read back."
-
-
-def _bind(
-    session: Session,
-    attempt: Attempt,
-    element: AttemptElement,
-    payload: Mapping[str, Any],
-    answer: Element,
-    item: QueueItem,
-    agreed: bool,
-    now: datetime,
-) -> None:
-    resource = Resource(attempt.resource)
-    info = CATALOGUE[resource]
-    if answer.xero_id is None or (resource is Resource.CONTACTS and attempt.owner_resource):
-        return  # a note has no id, and a contact put into a group is bound as itself
-    same = comparable(resource, payload)
-    status = answer.data.get(info.status_field) if info.status_field else None
-    number = answer.data.get(info.label_field)
-    bindings.bind(
-        session,
-        organisation_id=attempt.organisation_id,
-        ref=_ref(item),
-        resource=resource,
-        xero_id=str(answer.xero_id),
-        number=str(number) if number else None,
-        status=str(status) if status else None,
-        document_type=_KIND_OF.get(str(payload.get("Type"))),
-        agreed=same,
-        agreed_hash=exactjson.digest(same) if agreed else None,
-        record_version=element.record_version,
-        template_id=element.template_id,
-        needed=item.needed,
-        now=now,
-    )
+    def _bind(
+        self,
+        element: AttemptElement | journal.Meant,
+        answer: Element,
+        item: Claimed,
+        agreed: Agreed,
+        *,
+        same: bool,
+    ) -> None:
+        info = CATALOGUE[Resource(self.attempt.resource)]
+        member = info.resource is Resource.CONTACTS and self.attempt.owner_resource
+        if answer.xero_id is None or member:
+            return  # a note has no id, and a contact put into a group is bound as itself
+        status = answer.data.get(info.status_field) if info.status_field else None
+        number = answer.data.get(info.label_field)
+        self._bound.append(
+            bindings.row(
+                organisation_id=self.attempt.organisation_id,
+                ref=item.ref,
+                resource=info.resource,
+                xero_id=str(answer.xero_id),
+                number=str(number) if number else None,
+                status=str(status) if status else None,
+                document_type=agreed.document_type,
+                agreed=agreed.text,
+                agreed_hash=agreed.digest if same else None,
+                record_version=element.record_version,
+                template_id=element.template_id,
+                needed=item.needed,
+                now=self.now,
+            )
+        )
 
 
 def difference(meant: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:

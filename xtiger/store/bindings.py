@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Text, and_, bindparam, delete, select, text, type_coerce, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from xtiger.domain.records import Module, RecordRef
+from xtiger.domain import exactjson
+from xtiger.domain.records import Module, RecordRef, XeroLink
 from xtiger.domain.resources import Resource
 from xtiger.store.models import Binding
 
@@ -78,8 +81,56 @@ def known(
     return found
 
 
-def bind(
-    session: Session,
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A binding as building needs it; `agreed` is parsed only where it is looked at."""
+
+    id: int
+    xero_id: str
+    number: str | None
+    xero_status: str | None
+    agreed_hash: str | None
+    text: str | None
+
+    @property
+    def agreed(self) -> Any:
+        """What both sides last agreed on."""
+        return exactjson.loads(self.text) if self.text else None
+
+
+_BOUND: Sequence[Any] = (
+    Binding.record_id,
+    Binding.id,
+    Binding.xero_id,
+    Binding.number,
+    Binding.xero_status,
+    Binding.agreed_hash,
+    type_coerce(Binding.agreed, Text),
+)
+
+
+def agreed_of(
+    session: Session, organisation_id: int, refs: Iterable[RecordRef]
+) -> dict[RecordRef, Bound]:
+    """Like `of_records`, without rows of its own: for the many records of a drain."""
+    by_module: dict[Module, list[str]] = {}
+    for ref in refs:
+        by_module.setdefault(ref.module, []).append(ref.id)
+    found: dict[RecordRef, Bound] = {}
+    for module, ids in by_module.items():
+        for start in range(0, len(ids), 500):
+            for row in session.execute(
+                select(*_BOUND).where(
+                    Binding.organisation_id == organisation_id,
+                    Binding.module == module.value,
+                    Binding.record_id.in_(ids[start : start + 500]),
+                )
+            ):
+                found[RecordRef(module, row[0])] = Bound(*row[1:])
+    return found
+
+
+def row(
     *,
     organisation_id: int,
     ref: RecordRef,
@@ -94,33 +145,69 @@ def bind(
     template_id: int | None,
     needed: bool,
     now: datetime,
-) -> Binding:
-    """Binds a record, or brings its binding up to date. `agreed_hash` None: they differ."""
-    row = of_records(session, organisation_id, [ref]).get(ref)
-    if row is None:
-        row = Binding(
-            organisation_id=organisation_id,
-            module=ref.module.value,
-            record_id=ref.id,
-            resource=resource.value,
-            xero_id=xero_id,
-            document_type=document_type,
-            needed=needed,
-            bound_at=now,
-            agreed_at=now,
+) -> dict[str, Any]:
+    """What `bind_many` writes of one record. `agreed_hash` None: both sides differ."""
+    return {
+        "organisation_id": organisation_id,
+        "module": ref.module.value,
+        "record_id": ref.id,
+        "resource": resource.value,
+        "xero_id": xero_id,
+        "number": number,
+        "xero_status": status,
+        "document_type": document_type,
+        "agreed": agreed,
+        "agreed_hash": agreed_hash,
+        "record_version": record_version if agreed_hash else None,
+        "template_id": template_id,
+        "needed": needed,
+        "written_back": False,
+        "bound_at": now,
+        "agreed_at": now,
+    }
+
+
+def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Binds records, or brings their bindings up to date: many `row`s in one statement.
+
+    A binding keeps its object's id and when it was made.
+    """
+    if not rows:
+        return
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = make(Binding.__table__)  # type: ignore[arg-type]
+    new = statement.excluded
+    changed = (
+        "number",
+        "xero_status",
+        "agreed",
+        "agreed_hash",
+        "record_version",
+        "template_id",
+        "written_back",
+        "agreed_at",
+    )
+    session.connection().execute(
+        statement.on_conflict_do_update(
+            index_elements=["organisation_id", "module", "record_id"],
+            set_={
+                **{name: new[name] for name in changed},
+                "needed": and_(Binding.needed, new.needed),
+            },
+        ),
+        rows,
+    )
+
+
+def still_same(session: Session, rows: Sequence[tuple[int, str, int | None]]) -> None:
+    """Notes the CRM version and template by which bound records were found unchanged."""
+    if rows:
+        session.connection().execute(
+            update(Binding.__table__)  # type: ignore[arg-type]
+            .where(Binding.__table__.c.id == bindparam("binding"))
+            .values(record_version=bindparam("version"), template_id=bindparam("template")),
+            [{"binding": one, "version": version, "template": at} for one, version, at in rows],
         )
-        session.add(row)
-    row.number = number
-    row.xero_status = status
-    row.agreed = agreed
-    row.agreed_hash = agreed_hash
-    row.record_version = record_version if agreed_hash else None
-    row.template_id = template_id
-    row.needed = row.needed and needed
-    row.written_back = False
-    row.agreed_at = now
-    session.flush()
-    return row
 
 
 def unbind(session: Session, organisation_id: int, ref: RecordRef) -> None:
@@ -136,24 +223,52 @@ def unbind(session: Session, organisation_id: int, ref: RecordRef) -> None:
     )
 
 
-def unwritten(session: Session, organisation_id: int, *, limit: int = 500) -> list[Binding]:
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A binding of which the CRM's record doesn't know yet."""
+
+    id: int
+    ref: RecordRef
+    link: XeroLink
+    agreed_at: datetime
+
+
+def unwritten(session: Session, organisation_id: int, *, limit: int = 500) -> list[Unwritten]:
     """Bindings whose CRM records don't carry Xero's id and number yet."""
-    return list(
-        session.scalars(
-            select(Binding)
-            .where(Binding.organisation_id == organisation_id, text("written_back = false"))
-            .order_by(Binding.id)
-            .limit(limit)
+    rows = session.execute(
+        select(
+            Binding.id,
+            Binding.module,
+            Binding.record_id,
+            Binding.xero_id,
+            Binding.number,
+            Binding.xero_status,
+            Binding.agreed_at,
         )
+        .where(Binding.organisation_id == organisation_id, text("written_back = false"))
+        .order_by(Binding.id)
+        .limit(limit)
     )
+    return [
+        Unwritten(
+            row.id,
+            RecordRef(Module(row.module), row.record_id),
+            XeroLink(row.xero_id, row.number, row.xero_status),
+            row.agreed_at,
+        )
+        for row in rows
+    ]
 
 
-def written(session: Session, rows: Iterable[Binding]) -> None:
+def written(session: Session, rows: Iterable[Unwritten]) -> None:
     """Notes that the CRM has them; a binding agreed anew meanwhile stays to be written."""
+    at: dict[datetime, list[int]] = {}
     for row in rows:
+        at.setdefault(row.agreed_at, []).append(row.id)
+    for agreed_at, ids in at.items():
         session.execute(
             update(Binding)
-            .where(Binding.id == row.id, Binding.agreed_at == row.agreed_at)
+            .where(Binding.id.in_(ids), Binding.agreed_at == agreed_at)
             .values(written_back=True)
             .execution_options(synchronize_session=False)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
@@ -72,6 +72,12 @@ class Claimed:
 
 
 _CLAIMED = [getattr(QueueItem, one.name) for one in fields(Claimed)]
+
+
+def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Claimed]:
+    """Items by position, as a drain sees them."""
+    rows = session.execute(select(*_CLAIMED).where(QueueItem.id.in_(ids)))
+    return {row[0]: Claimed(*row) for row in rows}
 
 
 def claim(

@@ -75,10 +75,14 @@ def guard(session: Session, lease: Lease) -> None:
 
     Expiry alone doesn't lose a lease: only a later holder, who has a larger fence, does.
     """
+    _guarded(session, lease)
+
+
+def _guarded(session: Session, lease: Lease, **values: object) -> None:
     kept = session.execute(
         update(Organisation)
         .where(Organisation.id == lease.organisation_id, Organisation.fence == lease.fence)
-        .values(holder=lease.holder)
+        .values(holder=lease.holder, **values)
         .execution_options(synchronize_session=False)
     )
     if kept.rowcount != 1:  # type: ignore[attr-defined]
@@ -87,13 +91,7 @@ def guard(session: Session, lease: Lease) -> None:
 
 def renew(session: Session, lease: Lease, *, now: datetime, seconds: float) -> None:
     """Puts the expiry off, inside a transaction that is guarded by it."""
-    guard(session, lease)
-    session.execute(
-        update(Organisation)
-        .where(Organisation.id == lease.organisation_id)
-        .values(lease_until=now + timedelta(seconds=seconds))
-        .execution_options(synchronize_session=False)
-    )
+    _guarded(session, lease, lease_until=now + timedelta(seconds=seconds))
 
 
 def release(database: Database, lease: Lease) -> None:

@@ -7,17 +7,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from xtiger.domain.exactjson import Written
 from xtiger.domain.queueing import State
 from xtiger.store import wakes
 from xtiger.store.claims import Claimed
 from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run
 
 
-def append(
-    session: Session,
+def entry(
     item: QueueItem | Claimed,
     *,
     now: datetime,
@@ -33,30 +33,42 @@ def append(
     amount: Decimal | None = None,
     currency: str | None = None,
     duration_ms: int | None = None,
-) -> LogEntry:
-    """Writes the one entry of one item's step; the only place that does."""
-    entry = LogEntry(
-        at=now,
-        organisation_id=item.organisation_id,
-        run_id=run_id,
-        item_id=item.id,
-        attempt_id=attempt_id,
-        place=place,
-        module=item.module,
-        record_id=item.record_id,
-        label=item.label,
-        xero_id=xero_id,
-        action=action,
-        outcome=outcome.value,
-        cause=cause,
-        sentence=sentence,
-        quoted=list(quoted),
-        amount=amount,
-        currency=currency,
-        duration_ms=duration_ms,
-    )
-    session.add(entry)
-    return entry
+) -> dict[str, Any]:
+    """What one item's step leaves in the log, a row for `append_many`."""
+    return {
+        "at": now,
+        "organisation_id": item.organisation_id,
+        "run_id": run_id,
+        "item_id": item.id,
+        "attempt_id": attempt_id,
+        "place": place,
+        "module": item.module,
+        "record_id": item.record_id,
+        "label": item.label,
+        "xero_id": xero_id,
+        "action": action,
+        "outcome": outcome.value,
+        "cause": cause,
+        "sentence": sentence,
+        "quoted": list(quoted) if quoted else _NOTHING,
+        "amount": amount,
+        "currency": currency,
+        "duration_ms": duration_ms,
+    }
+
+
+_NOTHING = Written("[]")
+
+
+def append_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes entries, in their order; the only place that does."""
+    if rows:
+        session.connection().execute(insert(LogEntry.__table__), rows)  # type: ignore[arg-type]
+
+
+def append(session: Session, item: QueueItem | Claimed, **said: Any) -> None:
+    """Writes the one entry of one item's step (`entry`)."""
+    append_many(session, [entry(item, **said)])
 
 
 def ask_run(

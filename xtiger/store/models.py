@@ -57,7 +57,9 @@ class Exact(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else exactjson.dumps(value).decode()
+        if value is None or isinstance(value, exactjson.Written):
+            return value
+        return exactjson.dumps(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else exactjson.loads(value)

@@ -84,6 +84,24 @@ def flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, Flag]:
     return found
 
 
+def sync_flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, SyncFlag]:
+    """The flags of those of these records that have any, as the domain's values."""
+    by_module: dict[Module, list[str]] = {}
+    for ref in dict.fromkeys(refs):
+        by_module.setdefault(ref.module, []).append(ref.id)
+    found: dict[RecordRef, SyncFlag] = {}
+    for module, ids in by_module.items():
+        for start in range(0, len(ids), 500):
+            for record_id, allow, kind, organisation_id in session.execute(
+                select(Flag.record_id, Flag.allow, Flag.document_type, Flag.organisation_id).where(
+                    Flag.module == module.value, Flag.record_id.in_(ids[start : start + 500])
+                )
+            ):
+                flag = SyncFlag(allow, DocumentType(kind), organisation_id)
+                found[RecordRef(module, record_id)] = flag
+    return found
+
+
 def flag_of(row: Flag | None) -> SyncFlag:
     """A flag row, or its absence, as the domain's value."""
     if row is None:

@@ -160,7 +160,8 @@ def _free(
 
 def _ended_and_unneeded(kind: Kind, before: datetime) -> list[ColumnElement[bool]]:
     if kind in (Kind.BYTES, Kind.CALLS):
-        return [Attempt.closed_at < before, ~_has_open_item(), ~_unfinished(Attempt.run_id)]
+        tests = [Attempt.closed_at < before, ~_has_open_item(), ~_unfinished(Attempt.run_id)]
+        return [Attempt.body.is_not(None), *tests] if kind is Kind.BYTES else tests
     if kind is Kind.LOG:
         open_item = select(QueueItem.id).where(
             QueueItem.id == LogEntry.item_id, QueueItem.state.in_(_OPEN)

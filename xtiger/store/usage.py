@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -32,6 +33,42 @@ def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now
             row.day_limit = next((one for one in DAY_LIMITS if one >= day_left), row.day_limit)
     if minute is not None and (row.minute_began is None or minute.began >= row.minute_began):
         row.minute_began, row.minute_left = minute.began, minute.left
+
+
+def took(
+    session: Session,
+    organisation_id: int,
+    *,
+    day_left: int | None,
+    minute: Minute | None,
+    now: datetime,
+) -> None:
+    """`learn` and `logs.touch_success` of a settled call, in one statement."""
+    values: dict[str, Any] = {
+        "last_success_at": now,
+        "held_until": None,
+        "held_why": None,
+        "held_times": 0,
+    }
+    if day_left is not None:
+        more = next((one for one in DAY_LIMITS if one >= day_left), None)
+        values |= {"day_left": day_left, "day_left_at": now}
+        if more is not None:
+            values["day_limit"] = case(
+                (Organisation.day_limit < day_left, more), else_=Organisation.day_limit
+            )
+    if minute is not None:
+        newer = or_(Organisation.minute_began.is_(None), Organisation.minute_began <= minute.began)
+        values |= {
+            "minute_began": case((newer, minute.began), else_=Organisation.minute_began),
+            "minute_left": case((newer, minute.left), else_=Organisation.minute_left),
+        }
+    session.execute(
+        update(Organisation)
+        .where(Organisation.id == organisation_id)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def minute_of(row: Organisation) -> Minute | None:

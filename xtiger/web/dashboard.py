@@ -28,12 +28,15 @@ from xtiger.web.actions import (
     whole,
 )
 from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
+from xtiger.web.pausing import Paused, pauses
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
 from xtiger.web.words import say
 
 routes = Routes()
 DAYS = 14
+#: The most causes that the page shows one by one.
+_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,14 @@ class Card:
     why: str | None
     queued: int
     failed: int
+    unclear: int
     oldest: datetime | None
+    paused: list[Paused]
+
+    @property
+    def needs(self) -> int:
+        """What waits for a person."""
+        return self.failed + self.unclear
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +161,13 @@ def _figures(session: Session, frame: Frame) -> dict[str, Any]:
     runs = _runs(session, shown)
     active = next((run for run in runs if run.started_at and not run.ended_at), None)
     went = _went_today(session, shown)
+    causes = _causes(session, shown) if can("queue.read") else []
     return {
         "frame": frame,
         "cards": cards,
         "sentence": health(frame, cards, active, went),
-        "causes": _causes(session, shown) if can("queue.read") else [],
+        "causes": causes[:_SHOWN],
+        "more": _more(causes[_SHOWN:]),
         "runs": runs,
         "active": active,
         "bars": chart(_days(session, shown), now().astimezone(zone()).date()),
@@ -163,23 +175,23 @@ def _figures(session: Session, frame: Frame) -> dict[str, Any]:
     }
 
 
+def _more(causes: list[Cause]) -> str | None:
+    """What the list of causes leaves out."""
+    if not causes:
+        return None
+    records = formats.counted(sum(one.count for one in causes), "record")
+    return say("dashboard.more", causes=len(causes), records=records)
+
+
 def _card(session: Session, frame: Frame, each: Organisation) -> Card:
     def count(*states: State) -> int:
         return lists.open_items(session, *states, organisation_id=each.id)
 
-    oldest = session.scalar(
-        select(QueueItem.added_at)
-        .where(
-            QueueItem.organisation_id == each.id,
-            QueueItem.state.in_([State.PENDING.value, State.BLOCKED.value]),
-        )
-        .order_by(QueueItem.id)
-        .limit(1)
-    )
     broken = frame.broken(each)
+    paused = [one for one in pauses(session, frame) if one.organisation_id in (None, each.id)]
     if broken:
         state, why = "disconnected", broken.why
-    elif each.paused_at:
+    elif any(one.module is None for one in paused):
         state, why = "paused", None
     elif each.held_until and each.held_until > now():
         state, why = "held", each.held_why
@@ -192,9 +204,32 @@ def _card(session: Session, frame: Frame, each: Organisation) -> Card:
         state,
         why,
         count(State.PENDING, State.RUNNING, State.BLOCKED),
-        count(State.FAILED, State.CHECK),
-        oldest,
+        count(State.FAILED),
+        count(State.CHECK),
+        _oldest(session, each.id),
+        paused,
     )
+
+
+def _oldest(session: Session, organisation_id: int) -> datetime | None:
+    """When the first place was given of what waits now."""
+    firsts = [
+        session.scalar(select(func.min(rank_first.c.id)))
+        for rank_first in (
+            lists.in_state(State.PENDING, organisation_id)
+            .with_only_columns(func.min(QueueItem.id).label("id"))
+            .group_by(QueueItem.rank)
+            .subquery(),
+            lists.in_state(State.BLOCKED, organisation_id)
+            .with_only_columns(QueueItem.id)
+            .order_by(QueueItem.id)
+            .limit(1)
+            .subquery(),
+        )
+    ]
+    known = [one for one in firsts if one is not None]
+    item = session.get(QueueItem, min(known)) if known else None
+    return item.added_at if item else None
 
 
 def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> str:
@@ -209,12 +244,12 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
                 "health.disconnected",
                 organisation=each.name,
                 time=clock_time(broken.at),
-                waiting=waiting(card.queued + card.failed),
+                waiting=waiting(card.queued),
             )
     held = next((card for card in cards if card.state == "held"), None)
     if held is not None:
         return say("health.held", why=held.why or "")
-    need = sum(card.failed for card in cards)
+    need = sum(card.needs for card in cards)
     if need:
         verb = "needs" if need == 1 else "need"
         text = f"{formats.counted(need, 'record')} {verb} you"
@@ -227,6 +262,8 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
         return say("health.not_live", organisation=asleep.organisation.name)
     queued = sum(card.queued for card in cards)
     paused = next((card for card in cards if card.state == "paused"), None)
+    if paused is not None and any(one.organisation_id is None for one in paused.paused):
+        return say("health.paused.all", waiting=waiting(queued))
     if paused is not None:
         return say("health.paused", organisation=paused.organisation.name, waiting=waiting(queued))
     if queued:
@@ -246,14 +283,10 @@ def _runs(session: Session, shown: list[Organisation]) -> list[Run]:
 def _causes(session: Session, shown: list[Organisation]) -> list[Cause]:
     rows = session.execute(
         select(QueueItem.state, QueueItem.cause, func.min(QueueItem.sentence), func.count())
-        .where(
-            QueueItem.organisation_id.in_([each.id for each in shown]),
-            QueueItem.state.in_([State.FAILED.value, State.CHECK.value]),
-        )
+        .where(lists.REFUSED, QueueItem.organisation_id.in_([each.id for each in shown]))
         .group_by(QueueItem.state, QueueItem.cause)
         .order_by(func.count().desc())
-        .limit(6)
-    )
+    ).all()
     return [
         Cause(str(state), str(cause or ""), str(text or "–"), number)
         for state, cause, text, number in rows

@@ -199,6 +199,20 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
             SelectChoice("0", say("what.needed.wait")),
         ],
     )
+    order = RadioField(
+        "Order",
+        choices=[
+            SelectChoice("normal", "normal"),
+            SelectChoice("strict", "strict"),
+        ],
+    )
+    deleted = RadioField(
+        "Deleted in the CRM",
+        choices=[
+            SelectChoice("leave", "leave"),
+            SelectChoice("remove", say("what.deleted.status.label")),
+        ],
+    )
     route_field = SelectField("Only where")
     route_value = StringField("is", [at_most(255)])
     retries = WholeField("Retries by schedule", [Optional(), between(Decimal(0), Decimal(20))])

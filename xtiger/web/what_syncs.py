@@ -12,6 +12,7 @@ from wtforms import SelectChoice
 
 from xtiger.domain import selection
 from xtiger.domain.records import DOCUMENTS, FieldKind, Module, ModuleInfo
+from xtiger.domain.resources import CATALOGUE, RESOURCE_OF, Removal
 from xtiger.domain.selection import RuleKind, SelectionRule, SyncProfile
 from xtiger.engine.intake import decide_many
 from xtiger.store import profiles
@@ -36,9 +37,10 @@ def what_syncs() -> Any:
     with xt().services.database.read() as session:
         frame = load(session)
         found = profiles.profiles(session)
+        paused = {row.id: profiles.paused_modules(session, row.id) for row in frame.organisations}
     if frame.chosen:
         found = [one for one in found if one.organisation_id == frame.chosen.id]
-    return page("xtiger/what_syncs.html", profiles=found, documents=DOCUMENTS)
+    return page("xtiger/what_syncs.html", profiles=found, documents=DOCUMENTS, paused=paused)
 
 
 @routes.get("/what-syncs/<int:org>/<module>")
@@ -101,6 +103,8 @@ def _data(row: Profile) -> dict[str, Any]:
         "route_field": row.route_field or "",
         "route_value": row.route_value or "",
         "retries": row.retries,
+        "order": "strict" if row.strict else "normal",
+        "deleted": row.deleted,
     }
 
 
@@ -116,6 +120,8 @@ def _seen(row: Profile) -> str:
         row.route_field,
         row.route_value,
         row.retries,
+        row.strict,
+        row.deleted,
     )
     return "|".join(str(part) for part in parts)
 
@@ -134,7 +140,14 @@ def _choices(form: ProfileForm, module: Module) -> ModuleInfo:
             if field.kind in (FieldKind.TEXT, FieldKind.YES_NO)
         ),
     ]
+    label = say(f"what.deleted.{removal_of(module).value}.label")
+    form.deleted.choices = [SelectChoice("leave", "leave"), SelectChoice("remove", label)]
     return info
+
+
+def removal_of(module: Module) -> Removal:
+    """What deleting means in Xero for what a module's records become there."""
+    return CATALOGUE[RESOURCE_OF[module]].removal
 
 
 def _overlap(session: Session, form: ProfileForm, row: Profile, info: ModuleInfo) -> str | None:
@@ -168,6 +181,9 @@ def _keep(form: ProfileForm, row: Profile, info: ModuleInfo) -> None:
     row.statuses = list(form.statuses.data or ())
     row.created_from = form.created_from.data
     row.retries = form.retries.data or 0
+    row.strict = form.order.data == "strict"
+    if removal_of(info.module) is not Removal.NONE:
+        row.deleted = form.deleted.data
     if info.module in DOCUMENTS:
         row.target_status = form.target_status.data
         row.add_needed = form.add_needed.data == "1"
@@ -207,6 +223,7 @@ def _page(
     info = _choices(form, module)
     with xt().services.database.read() as session:
         frame = load(session)
+        pause = profiles.paused_modules(session, row.organisation_id).get(module)
     organisation = frame.organisation(row.organisation_id)
     if organisation is None:
         abort(404)
@@ -220,6 +237,8 @@ def _page(
         documents=module in DOCUMENTS,
         clash=clash,
         counted=counted,
+        removal=removal_of(module).value,
+        pause=pause,
         crumbs=[("What syncs", url_for("xtiger.what_syncs"))],
         modules=list(xt().services.crm.modules()),
     )

@@ -237,6 +237,20 @@ WORDS: Mapping[str, str] = {
     "what.needed.add": "add them by themselves",
     "what.needed.wait": "wait until somebody adds them",
     "what.retries.help": "How often scheduled runs take a failed record again by themselves.",
+    "what.order.normal": "Full calls; what fails waits alone, with what depends on it.",
+    "what.order.strict": "One call at a time. What fails or waits holds everything behind it, "
+    "until somebody mends it.",
+    "what.deleted.leave": "What is in Xero stays there.",
+    "what.deleted.status": "A draft is deleted, an authorised one voided. Xero can't undo that, "
+    "and refuses it for paid ones.",
+    "what.deleted.status.label": "delete or void in Xero",
+    "what.deleted.archive": "Xero has no delete for these; they are archived.",
+    "what.deleted.archive.label": "archive in Xero",
+    "what.deleted.delete": "It is deleted in Xero; Xero refuses that once it is used.",
+    "what.deleted.delete.label": "delete in Xero",
+    "what.deleted.none": "Xero keeps these for good.",
+    "what.deleted.none.label": "delete in Xero (not possible)",
+    "what.paused": "{what}: paused since {time} by {by}. Nothing of it is sent.",
     "what.changed": "{who} changed this while you edited it. Your entries are below, unsaved; "
     "compare and save again.",
     "what.direction": "CRM to Xero",

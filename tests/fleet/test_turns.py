@@ -1,0 +1,129 @@
+"""Many organisations with long queues and few places: every one of them goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from tests import books
+from tests.conftest import Engine
+from tests.engine.scenes import crm, fault
+from tests.fleet.yard import until
+from xtiger import sandbox
+from xtiger.engine import beats, intake, scheduler
+from xtiger.engine.turns import Turns
+from xtiger.sandbox.kept.countries import COUNTRIES
+from xtiger.store.models import Binding, Organisation, Profile, QueueItem, Run
+from xtiger.store.schema import Database
+
+#: Organisations, places for them, and invoices of each.
+MANY, PLACES, EACH = 10, 2, 300
+#: Seconds of a turn, a call, and of the whole until each must have had one turn at least.
+TURN, CALL = 0.5, 0.2
+
+
+@pytest.fixture
+def many(database: Database) -> Iterator[Engine]:
+    """An engine with ten organisations."""
+    with sandbox.start(auto_consent=True, countries=("NZ",)) as xero:
+        state = xero.app.extensions["xero_sandbox"].state
+        with state.transaction():
+            for number in range(2, MANY + 1):
+                state._found(replace(COUNTRIES["NZ"], name=f"Company {number}"))
+        engine = Engine(
+            database, xero, time_factor=TURN / 10, organisations_at_once=PLACES, sync_interval=3600
+        )
+        engine.connect()
+        with database.write() as session:
+            session.execute(update(Profile).values(enabled=True))
+        yield engine
+        engine.close()
+
+
+def fill(engine: Engine, organisation_id: int) -> None:
+    with crm(engine) as session:
+        buyer = books.contact(session, f"Buyer {organisation_id}")
+        made = [
+            books.invoice(session, f"O{organisation_id}-{number}", buyer) for number in range(EACH)
+        ]
+    for row in made:
+        intake.set_flag(
+            engine.services,
+            books.ref(row),
+            who="Ana",
+            allow=True,
+            organisation_id=organisation_id,
+        )
+
+
+def gone_over(engine: Engine) -> dict[int, int]:
+    """How many invoices of each organisation are in Xero."""
+    with engine.database.read() as session:
+        found: Any = session.execute(
+            select(Binding.organisation_id, func.count())
+            .where(Binding.module == "Invoices")
+            .group_by(Binding.organisation_id)
+        )
+        return dict(found.all())
+
+
+def test_ten_long_queues_and_two_places_leave_nobody_behind(many: Engine) -> None:
+    with many.database.read() as session:
+        ids = list(session.scalars(select(Organisation.id).order_by(Organisation.id)))
+    assert len(ids) == MANY
+    for one in ids:
+        fill(many, one)
+    fault(many, "slow", method="PUT", seconds=CALL, count=100_000)
+    services = many.worker("embedded")
+    services.in_flight = 1
+    services.dispatcher = embedded = beats.Embedded(services)
+    scheduler.sync_now(services, organisation_id=None, modules=None, who="Ana")
+    assert len(runs(many)) == MANY
+    embedded.start()
+    try:
+        until(lambda: len(gone_over(many)) == MANY, 60)
+        then = gone_over(many)
+        print("invoices over when the last organisation had its first:", then)
+        assert sum(one < EACH for one in then.values()) > MANY / 2, "they took turns"
+        until(lambda: gone_over(many) == dict.fromkeys(ids, EACH), 120)
+        until(lambda: all(run.ended_at for run in runs(many)))
+    finally:
+        embedded.stop()
+    with many.database.read() as session:
+        states = set(session.scalars(select(QueueItem.state)))
+    assert states == {"succeeded"}
+    assert len(runs(many)) == MANY, "a turn that ends doesn't end the run"
+
+
+def runs(engine: Engine) -> list[Run]:
+    with engine.database.read() as session:
+        return list(session.scalars(select(Run)))
+
+
+def test_nobody_gives_a_turn_away_before_it_is_over_or_without_need() -> None:
+    wait = [True]
+    turns = Turns(0.2, lambda: wait[0])
+    assert turns.begin(1)
+    assert not turns.crowded(), "it has just begun"
+    time.sleep(0.25)
+    assert turns.crowded()
+    wait[0] = False
+    assert not turns.crowded()
+    assert turns.end(1), "and comes again"
+    assert turns.begin(1)
+    assert not turns.end(1)
+
+
+def test_a_wake_during_a_turn_gives_one_more_after_it() -> None:
+    turns = Turns(10, lambda: False)
+    assert turns.begin(1)
+    assert turns.busy(1)
+    assert not turns.begin(1)
+    assert not turns.busy(2)
+    assert turns.end(1)
+    assert not turns.busy(1)
