@@ -109,6 +109,8 @@ def serve(port: int, host: str, as_json: bool) -> None:
             ident="XTiger",
             # It stores a body before the app sees it: no stranger may fill the disk.
             max_request_body_size=app.config["MAX_CONTENT_LENGTH"],
+            # They tell /metrics that a proxy passed a request on; nothing trusts what they say.
+            clear_untrusted_proxy_headers=False,
         )
     except OSError as error:
         raise click.ClickException(
@@ -162,7 +164,13 @@ def _telling_figures(services: Services, address: str, port: int | None) -> Iter
     from waitress.server import create_server
 
     try:
-        server = create_server(figures.wsgi(services), host=address, port=port, threads=2)
+        server = create_server(
+            figures.wsgi(services),
+            host=address,
+            port=port,
+            threads=2,
+            clear_untrusted_proxy_headers=False,  # they tell that a proxy passed a request on
+        )
     except OSError as error:
         raise click.ClickException(
             f"Port {port} can't be used: {error.strerror}. Name another with --metrics-port."

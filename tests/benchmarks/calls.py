@@ -1,7 +1,7 @@
 """What calls to Xero cost: CPU of client and local Xero for a batch, memory of a long reading.
 
-`make bench` runs it. Every figure stands beside another of the same run: the machine's speed
-and load are in both.
+`python -m tests.benchmarks.calls` prints it. Every figure stands beside another of the same run:
+the machine's speed and load are in both.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import bindparam, insert, text
 
 from tests.benchmarks.stage import SQLITE, Books, Stage, analyse, database, median, stage, verdict
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import drain, intake
 from xtiger.store import queue
-from xtiger.store.models import Organisation, QueueItem
+from xtiger.store.models import Moment, Organisation, QueueItem
 from xtiger.store.schema import Database
 
 LEAST_DRAIN, LEAST_ENQUEUE = 0.95, 0.5
@@ -98,49 +98,43 @@ def _drained(made: Stage, chunk: int) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
+#: The numbers from :first to :last, on both databases.
+_NUMBERS = """
+    WITH RECURSIVE n(i) AS (
+        SELECT CAST(:first AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < :last
+    )
+"""
+_ITEMS = """
+    INSERT INTO xtiger_queue (organisation_id, module, record_id, label, resource, rank, action,
+        state, tries, doubts, changes, needed, urgent, run_id, added_at, changed_at) {numbers}
+    SELECT :one, 'Contacts', 'old' || i, 'Old ' || i, 'Contacts', 10, 'Create',
+        'succeeded', 0, 0, 1, false, false, 0, :at, :at FROM n
+"""
+_ENTRIES = """
+    INSERT INTO xtiger_log (at, organisation_id, run_id, item_id, module, record_id, label,
+        action, outcome, sentence) {numbers}
+    SELECT :at, :one, 0, i, 'Contacts', 'old' || i, 'Old ' || i,
+        'Create', 'succeeded', 'Created in Xero and read back.' FROM n
+"""
+_CALLS = """
+    INSERT INTO xtiger_attempt (organisation_id, fence, resource, verb, idempotency_key,
+        body_hash, opened_at, closed_at, sends, outcome) {numbers}
+    SELECT :one, 0, 'Contacts', 'PUT', 'old-' || i, '', :at, :at, 1, 'settled' FROM n
+"""
+#: Rows that one transaction of these writes.
+_ROWS = 50_000
+
+
 def write_history(made: Database, organisation_id: int, count: int) -> None:
     """So many ended items, a log entry for each, and the journal of their calls."""
-    numbers = "WITH RECURSIVE n(i) AS (SELECT CAST(:first AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < :last) "
-    moment = "2026-10-01 09:00:00"
-    for first in range(1, count + 1, 50_000):
-        last = min(count, first + 49_999)
-        known = {"one": organisation_id, "at": moment, "first": first, "last": last}
-        with made.write() as session:
-            session.execute(
-                text(  # noqa: S608
-                    "INSERT INTO xtiger_queue (organisation_id, module, record_id, label, "
-                    "resource, rank, action, state, tries, doubts, changes, needed, urgent, "
-                    "run_id, added_at, changed_at) "
-                    + numbers
-                    + "SELECT :one, 'Contacts', 'old' || i, 'Old ' || i, 'Contacts', 10, "
-                    "'Create', 'succeeded', 0, 0, 1, false, false, 0, :at, :at FROM n"
-                ),
-                known,
-            )
-            session.execute(
-                text(
-                    "INSERT INTO xtiger_log (at, organisation_id, run_id, item_id, module, "
-                    "record_id, label, action, outcome, sentence) "
-                    + numbers
-                    + "SELECT :at, :one, 0, i, 'Contacts', 'old' || i, 'Old ' || i, 'Create', "
-                    "'succeeded', 'Created in Xero and read back.' FROM n"
-                ),
-                known,
-            )
-    for first in range(1, count // BATCH + 1, 50_000):
-        last = min(count // BATCH, first + 49_999)
-        known = {"one": organisation_id, "at": moment, "first": first, "last": last}
-        with made.write() as session:
-            session.execute(
-                text(
-                    "INSERT INTO xtiger_attempt (organisation_id, fence, resource, verb, "
-                    "idempotency_key, body_hash, opened_at, closed_at, sends, outcome) "
-                    + numbers
-                    + "SELECT :one, 0, 'Contacts', 'PUT', 'old-' || i, '', :at, :at, 1, "
-                    "'settled' FROM n"
-                ),
-                known,
-            )
+    for statement, rows in ((_ITEMS, count), (_ENTRIES, count), (_CALLS, count // BATCH)):
+        ready = text(statement.format(numbers=_NUMBERS)).bindparams(bindparam("at", type_=Moment))
+        for first in range(1, rows + 1, _ROWS):
+            known = {"first": first, "last": min(rows, first + _ROWS - 1)}
+            with made.write() as session:
+                session.execute(
+                    ready, known | {"one": organisation_id, "at": datetime(2026, 10, 1, tzinfo=UTC)}
+                )
 
 
 def enqueueing(added: int, kind: str = SQLITE) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from sqlalchemy.orm import sessionmaker
 from xtiger.crm.builtin import crm_of
 from xtiger.extension import XTiger
 from xtiger.settings import Settings
-from xtiger.store.models import LogEntry, Organisation, Profile, QueueItem, Run
+from xtiger.store.models import (
+    Attempt,
+    AttemptElement,
+    Binding,
+    LogEntry,
+    Organisation,
+    Profile,
+    QueueItem,
+    Run,
+)
 from xtiger.store.schema import Database, migrate
 from xtiger.web.access import ROLES, Person
 
@@ -35,6 +44,8 @@ BOUND = 100.0
 TIMES = 20
 #: Open items beside the ended ones.
 OPEN = 2_000
+#: Of how many ended items the calls and bindings are there too: lists don't read them.
+SENT = 50_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -86,6 +97,10 @@ def fill(database: Database, rows: int, *, waiting: int = OPEN) -> None:
         with database.write() as session:
             session.execute(insert(QueueItem), list(_ended(numbers)))
             session.execute(insert(LogEntry), list(_entries(numbers)))
+            if start < SENT:
+                session.execute(insert(Binding), list(_bound(numbers)))
+                session.execute(insert(Attempt), list(_calls(numbers)))
+                session.execute(insert(AttemptElement), list(_parts(numbers)))
     with database.write() as session:
         session.execute(insert(QueueItem), list(_open(rows, waiting)))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -135,6 +150,53 @@ def _entries(numbers: range) -> Iterator[dict[str, Any]]:
             "xero_id": None if failed else f"00000000-0000-4000-8000-{number:012d}",
             "amount": None,
             "currency": None,
+        }
+
+
+def _bound(numbers: range) -> Iterator[dict[str, Any]]:
+    """Every fifth record's object."""
+    for number in numbers:
+        if number % 5 == 0:
+            record = _record(number)
+            at = START + timedelta(seconds=20 * number)
+            yield {
+                "organisation_id": record["organisation_id"],
+                "module": record["module"],
+                "record_id": record["record_id"],
+                "resource": record["module"],
+                "xero_id": f"00000000-0000-4000-8000-{number:012d}",
+                "written_back": True,
+                "bound_at": at,
+                "agreed_at": at,
+            }
+
+
+def _calls(numbers: range) -> Iterator[dict[str, Any]]:
+    """A call of fifty records each."""
+    for number in numbers[::50]:
+        at = START + timedelta(seconds=20 * number)
+        yield {
+            "id": number // 50 + 1,
+            "organisation_id": 1,
+            "run_id": number // 2_000 + 1,
+            "fence": 1,
+            "resource": "Invoices",
+            "verb": "PUT",
+            "idempotency_key": f"key-{number}",
+            "body_hash": "",
+            "opened_at": at,
+            "closed_at": at,
+            "outcome": "settled",
+        }
+
+
+def _parts(numbers: range) -> Iterator[dict[str, Any]]:
+    for number in numbers:
+        yield {
+            "attempt_id": number // 50 + 1,
+            "place": number % 50,
+            "item_id": number + 1,
+            "meant": {},
         }
 
 

@@ -14,6 +14,7 @@ from xero_python.accounting import (
     Contact,
     Invoice,
     Invoices,
+    LineAmountTypes,
     LineItem,
 )
 from xero_python.api_client import ApiClient
@@ -130,7 +131,7 @@ def _document(number: str, pattern: int) -> Invoice:
         date=TODAY,
         due_date=TODAY + timedelta(days=30),
         status="AUTHORISED",
-        line_amount_types="Exclusive",
+        line_amount_types=LineAmountTypes.EXCLUSIVE,
         line_items=[
             LineItem(
                 description=line["description"],

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ from xtiger.crm.builtin import Contact, Invoice, Product
 from xtiger.domain.records import Module, Record, RecordRef
 from xtiger.engine import intake, pausing, scheduler
 from xtiger.engine.standing import standing
+from xtiger.ports import Access, Answer, Call
 from xtiger.store.models import Organisation, QueueItem, Run
 
 # urgent
@@ -128,8 +130,7 @@ def test_a_strict_lane_stops_at_what_fails_and_goes_on_in_order(each_engine: Eng
     one = engine.connect(KAURI)[KAURI]
     change_profile(engine, "Invoices", strict=True)
     invoices(engine, 30)
-    with crm(engine) as session:
-        session.scalars(select(Invoice).where(Invoice.number == "INV-11")).one().currency = "XXX"
+    untaxable(engine, "INV-11", 77)
     sync(engine)
     assert created(engine) == [f"INV-{number}" for number in range(1, 11)]
     states = dict(queue_of(engine))
@@ -145,11 +146,17 @@ def test_a_strict_lane_stops_at_what_fails_and_goes_on_in_order(each_engine: Eng
     before = len(runs(engine))
     assert scheduler.schedule_due(engine.services) == []
     assert len(runs(engine)) == before
-    with crm(engine) as session:
-        session.scalars(select(Invoice).where(Invoice.number == "INV-11")).one().currency = "NZD"
+    untaxable(engine, "INV-11", 15)
     ask(engine, one)
     work(engine)
     assert created(engine) == [f"INV-{number}" for number in range(1, 31)]
+
+
+def untaxable(engine: Engine, number: str, rate: int) -> None:
+    """Gives an invoice's line a tax rate; 77 % is none of Xero's."""
+    with crm(engine) as session:
+        found = session.scalars(select(Invoice).where(Invoice.number == number)).one()
+        found.lines[0].tax_rate = Decimal(rate)
 
 
 def test_in_a_strict_lane_one_call_is_under_way_and_a_refusal_holds_the_next(
@@ -163,7 +170,8 @@ def test_in_a_strict_lane_one_call_is_under_way_and_a_refusal_holds_the_next(
     tick(engine, *buyers)
     sync(engine)
     # The call that held it was under way; the next ones weren't started.
-    assert created(engine, "Contacts") == [f"Buyer {n}" for n in range(1, 51) if n != 20]
+    ours = created(engine, "Contacts")[1:]
+    assert ours == [f"Buyer {n}" for n in range(1, 51) if n != 20]
     assert [state for _label, state in queue_of(engine)[50:]] == ["pending"] * 70
 
 
@@ -184,7 +192,7 @@ def test_a_strict_lane_keeps_creates_and_updates_in_the_order_of_their_places(
         intake.relay(engine.services)
     sync(engine)
     assert all_ended(engine)
-    assert [call["method"] for call in writes(engine, "Contacts")[1:]] == ["POST", "PUT"] * 3
+    assert [call["method"] for call in writes(engine, "Contacts")[1:]] == ["PUT", "POST"] * 3
 
 
 # removals
@@ -216,11 +224,12 @@ def test_removals_go_last_and_in_the_reverse_order_of_ranks(each_engine: Engine)
     sync(engine)
     assert kept(engine) == {"contacts": 1, "items": 1, "invoices": 3}
     before = len(engine.requests())
-    deleted(engine, Contact, 1)
-    deleted(engine, Product, 1)
-    deleted(engine, Invoice, *(each.id for each in made))
+    # Made before the others go: SQLite gives the number of a deleted last row again.
     with crm(engine) as session:
         other = books.contact(session, "Somebody Else")
+    deleted(engine, Invoice, *(each.id for each in made))
+    deleted(engine, Contact, 1)
+    deleted(engine, Product, 1)
     tick(engine, other)
     intake.relay(engine.services)
     ask(engine, one)
@@ -268,9 +277,11 @@ def test_a_record_deleted_while_it_is_at_xero_is_removed_after_it(each_engine: E
     change_profile(engine, "Invoices", deleted="remove")
     [made] = invoices(engine)
     ask(engine, one)
+    done: list[str] = []
 
     def delete(step: str) -> None:
-        if step == "answered" and created(engine):
+        if step == "answered" and created(engine) and not done:
+            done.append(step)
             deleted(engine, Invoice, made.id)
             intake.relay(engine.services)
 
@@ -424,13 +435,13 @@ def test_the_days_last_calls_are_kept_for_documents_and_what_they_need(engine: E
         document = books.invoice(session, "INV-1", buyer)
     tick(engine, *idle, buyer, document)
     intake.relay(engine.services)
-    change_organisation(engine, day_limit=1000, day_left=90, day_left_at=datetime.now(UTC))
+    change_organisation(engine, day_limit=5000, day_left=450, day_left_at=datetime.now(UTC))
     clock = ShiftedClock()
     services = engine.worker("w", clock=clock)
     ask(engine, one)
 
     def spend(step: str) -> None:
-        change_organisation(engine, day_left=90, day_left_at=clock.now())
+        change_organisation(engine, day_left=450, day_left_at=clock.now())
 
     services.observe = spend
     work(engine, services)
@@ -467,6 +478,8 @@ def test_four_calls_at_once_keep_the_order_of_their_attempts(each_engine: Engine
     engine = each_engine
     engine.connect(KAURI)
     control_held(engine)
+    heard: Any = Heard(engine.services.xero)
+    engine.services.xero = heard
     invoices(engine, 400)
     sync(engine)
     assert all_ended(engine)
@@ -479,8 +492,26 @@ def test_four_calls_at_once_keep_the_order_of_their_attempts(each_engine: Engine
         if closed and later < closed
     )
     assert overlapping >= 4
-    sent = [call["idempotency_key"] for call in writes(engine, "Invoices")]
-    assert sent == [attempt.idempotency_key for attempt in opened]
+    assert heard.keys[-8:] == [attempt.idempotency_key for attempt in opened]
+
+
+class Heard:
+    """Xero's client, and the order in which its calls had their places with the limits."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.keys: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def save_many(self, access: Access, call: Call) -> Answer:
+        def entered() -> None:
+            self.keys.append(call.idempotency_key)
+            access.entered()
+
+        found: Answer = self._inner.save_many(replace(access, entered=entered), call)
+        return found
 
 
 def control_held(engine: Engine) -> None:

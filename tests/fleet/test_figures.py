@@ -57,7 +57,7 @@ def test_the_queue_is_told_by_organisation_and_state(engine: Engine) -> None:
     assert pending == 6, "four invoices and two contacts"
     assert told(engine, "xtiger_queue_items", organisation=two, state="pending") == 0
     age = told(engine, "xtiger_queue_oldest_due_seconds", organisation=one)
-    assert age is not None and 0 < age < 30
+    assert 0 < (age or 0) < 30
     sync(engine)
     assert told(engine, "xtiger_queue_items", organisation=one, state="pending") == 0
     assert told(engine, "xtiger_queue_items", organisation=one, state="failed") == 1
@@ -66,7 +66,7 @@ def test_the_queue_is_told_by_organisation_and_state(engine: Engine) -> None:
     assert told(engine, "xtiger_attempts_open", organisation=one) == 0
     assert told(engine, "xtiger_drains_running") == 0
     left = told(engine, "xtiger_calls_left_today", organisation=one)
-    assert left is not None and left < 5000
+    assert 0 < (left or 0) < 5000
     assert told(engine, "xtiger_organisation_waits", organisation=one) == 0
     change_organisation(engine, paused_at=engine.services.clock.now(), paused_by="Ana")
     assert told(engine, "xtiger_organisation_waits", organisation=one) == 1
@@ -87,7 +87,7 @@ def test_workers_are_told_with_the_age_of_their_heartbeat(sqlite_engine: Engine)
     with sqlite_engine.database.write() as session:
         workers.beat(session, "vm:1:ab", kind="fleet", now=now - timedelta(seconds=40))
     age = told(sqlite_engine, "xtiger_worker_beat_age_seconds", worker="vm:1:ab", kind="fleet")
-    assert age is not None and 40 <= age < 60
+    assert 40 <= (age or 0) < 60
 
 
 def test_names_of_companies_and_people_arent_told(sqlite_engine: Engine) -> None:
@@ -95,7 +95,7 @@ def test_names_of_companies_and_people_arent_told(sqlite_engine: Engine) -> None
     invoices(sqlite_engine)
     sync(sqlite_engine)
     text = figures.exposition(sqlite_engine.services).decode()
-    assert "Kauri" not in text and "Ana" not in text and "INV-1" not in text
+    assert [word for word in ("Kauri", "Ana", "INV-1") if word in text] == []
     names = {name for name, _ in read(text)}
     assert all(name.startswith("xtiger_") for name in names)
 

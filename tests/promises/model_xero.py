@@ -124,6 +124,7 @@ class ModelXero:
     _in_the_air: list[_Late] = field(default_factory=list)
     _usage: Counter[str] = field(default_factory=Counter)
     _made: int = 0
+    _at: datetime | None = None
     _lock: Any = field(default_factory=threading.RLock)
 
     # -- consent ----------------------------------------------------------------------------------
@@ -251,7 +252,13 @@ class ModelXero:
             landed = [each for each in self._in_the_air if each.due <= now]
             self._in_the_air = [each for each in self._in_the_air if each.due > now]
             for each in landed:
+                self._at = each.due
                 self._quietly(each.tenant, each.call, each.owners)
+            self._at = None
+
+    def _now(self) -> datetime:
+        """The present, or the moment at which something reached Xero unseen."""
+        return self._at or self.clock.now()
 
     def settle_down(self) -> None:
         """Nothing goes wrong any more; what is on its way still lands."""
@@ -275,7 +282,7 @@ class ModelXero:
         stores: bool = True,
     ) -> Answer:
         """The first answer to a key, kept for six minutes, errors too; the same again after."""
-        now = self.clock.now()
+        now = self._now()
         seen = hashlib.sha256(b"%s %s" % (call.verb.value.encode(), call.body)).hexdigest()
         where = (tenant, call.idempotency_key)
         known = self._first.get(where)
@@ -347,7 +354,7 @@ class ModelXero:
         if owner is not None:
             for other in self.made_for(tenant, owner):
                 self.broken.append(f"{owner} was made twice: {other.data} was there")
-        kept = Kept(resource, {CATALOGUE[resource].id_field: one}, owner, self.clock.now())
+        kept = Kept(resource, {CATALOGUE[resource].id_field: one}, owner, self._now())
         if resource is Resource.CONTACTS:
             kept.data["ContactStatus"] = "ACTIVE"
         self._of(tenant)[one] = kept
@@ -355,7 +362,7 @@ class ModelXero:
 
     def _stored(self, kept: Kept, payload: Mapping[str, Any]) -> None:
         kept.data |= payload
-        kept.updated = self.clock.now()
+        kept.updated = self._now()
         if kept.resource is Resource.INVOICES and "LineItems" in payload:
             self._count(kept.data)
         version = version_of(kept.resource, payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -163,3 +164,68 @@ def an_answer_is_given_to_the_wrong_record(patch: pytest.MonkeyPatch) -> None:
             session, sent, elements, list(answers)[::-1], **more
         ),
     )
+
+
+# -- short histories in which a fault shows ----------------------------------------------------
+
+
+def _lost_for_good(machine: Any) -> None:
+    machine.loses_an_answer(loss="lost after", bill=True, seconds=1000)
+
+
+def _late(machine: Any) -> None:
+    machine.loses_an_answer(loss="late", bill=True, seconds=10)
+
+
+def _unanswered(machine: Any) -> None:
+    machine.loses_an_answer(loss="500 after", bill=True, seconds=310)
+    machine.promises_hold()
+    machine.world.clock.at += timedelta(seconds=60)
+    machine.world.beat()
+
+
+def _overtaken(machine: Any) -> None:
+    machine.is_interrupted(moment="answered", nth=0, what="overtaken", which=0, luck=[])
+
+
+def _edited_in_a_call(machine: Any) -> None:
+    machine.is_interrupted(moment="answered", nth=2, what="edit", which=0, luck=[])
+
+
+def _limited(machine: Any) -> None:
+    machine.works(asks=True, luck=["minute"])
+
+
+def _many(machine: Any) -> None:
+    machine.adds_many(buyer=0, count=7, bill=False)
+    machine.works(asks=True, luck=[])
+
+
+def _spoiled_parent(machine: Any) -> None:
+    machine._edit(next(iter(machine.world.crm.rows.values())), spoiled=True)
+    machine.works(asks=True, luck=[])
+
+
+HISTORIES = (
+    _many,
+    _limited,
+    _edited_in_a_call,
+    _overtaken,
+    _spoiled_parent,
+    _lost_for_good,
+    _late,
+    _unanswered,
+)
+
+
+def histories(kind: Any) -> int:
+    """Lives through them one after the other on a machine's class; answers with their number."""
+    for history in HISTORIES:
+        machine = kind()
+        try:
+            machine.begins_with_documents(count=2, bill=True, goods=True)
+            history(machine)
+            machine.promises_hold()
+        finally:
+            machine.teardown()
+    return len(HISTORIES)

@@ -81,7 +81,7 @@ def test_a_binding_agreed_anew_while_it_was_written_back_is_written_again(
         bindings.written(session, rows)
     with database.read() as session:
         [left] = bindings.unwritten(session, organisation)
-    assert left.number == "INV-9"
+    assert left.link.number == "INV-9"
     with database.write() as session:
         bindings.written(session, [left])
     with database.read() as session:

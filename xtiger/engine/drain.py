@@ -104,11 +104,7 @@ def left_alone(
 
     `reserve` is the share of the day in percent that is kept for documents.
     """
-    strict = {
-        rule.module.value
-        for rule in profiles.profiles(session)
-        if rule.strict and rule.organisation_id == organisation_id
-    }
+    strict = profiles.strict_modules(session, organisation_id)
     row = session.get_one(Organisation, organisation_id)
     return claims.Narrow(
         paused=frozenset(profiles.paused_modules(session, organisation_id)),
@@ -244,11 +240,7 @@ class _Drain:
             self.urgency = run.urgency if run else 0
             alone = row.live_since is None or self.urgency == URGENT
             self.only_run = (self.run_id or 0) if alone else None
-            self.strict = frozenset(
-                rule.module.value
-                for rule in profiles.profiles(session)
-                if rule.strict and rule.organisation_id == row.id
-            )
+            self.strict = frozenset(profiles.strict_modules(session, row.id))
         return Builder.of(
             self.services,
             self.lease,

@@ -15,7 +15,7 @@ from xtiger.domain.resources import RESOURCE_OF
 from xtiger.domain.selection import Decision, Reason, plain_day
 from xtiger.engine.intake import decide_many
 from xtiger.engine.services import Services
-from xtiger.store import bindings, logs, profiles, queue
+from xtiger.store import bindings, claims, logs, profiles, queue, usage
 from xtiger.store.models import Attempt, AttemptElement, Binding, Organisation, QueueItem
 
 #: A link that mends the cause: its words and its path.
@@ -158,7 +158,7 @@ def reasons(session: Session, items: Sequence[QueueItem], now: datetime) -> dict
         hold = holds[item.organisation_id]
         match State(item.state):
             case State.BLOCKED:
-                why: str | None = blocked_sentence(item, parents)
+                why: str | None = blocked_sentence(item, parents, hold)
             case State.RUNNING:
                 why = hold.of_running(item.id in sent)
             case State.PENDING:
@@ -183,6 +183,10 @@ class _Hold:
     live: bool
     #: Nobody sends by itself: Auto-sync is off and no run waits.
     idle: bool
+    #: By module with a strict order: what is behind this place waits for what stands there.
+    caps: Mapping[str, int]
+    #: Of lower turns goes only what a document waits for.
+    kept_below: int | None
 
     @classmethod
     def of(cls, session: Session, row: Organisation, now: datetime) -> _Hold:
@@ -194,6 +198,8 @@ class _Hold:
             profiles.paused_modules(session, row.id),
             row.live_since is not None,
             not row.auto_sync and not logs.unended_runs(session, row.id),
+            claims.held_caps(session, row.id, profiles.strict_modules(session, row.id)),
+            usage.kept_below(row, now, usage.RESERVE),
         )
 
     def of_pending(self, item: QueueItem) -> str | None:
@@ -203,6 +209,11 @@ class _Hold:
         if pause is not None:
             what = f"{item.module} for {self.name} are paused"
             return f"{what} since {pause.at:%H:%M} UTC by {pause.by}."
+        cap = self.caps.get(item.module, item.id)
+        if item.id > cap:
+            return f"{item.module} go in strict order: it waits for #{cap}, which isn't in Xero."
+        if self.kept_below is not None and item.rank < self.kept_below:
+            return "Today's last calls to Xero are kept for invoices and payments."
         if not self.live and item.run_id is None:
             return f"Nothing is sent to {self.name} until it goes live."
         if self.live and self.idle:
@@ -274,12 +285,14 @@ def _waiting(
     return "In Queue", f"It waits its turn: {before} before it." if before else "It goes next."
 
 
-def blocked_sentence(item: QueueItem, parents: Mapping[int, QueueItem]) -> str:
+def blocked_sentence(
+    item: QueueItem, parents: Mapping[int, QueueItem], hold: _Hold | None = None
+) -> str:
     """What a blocked item waits for: its parents up to the first that isn't blocked itself."""
     said: list[str] = []
     seen = {item.id}
     at = item
-    while at.blocked_by in parents and at.blocked_by not in seen:
+    while at.blocked_by is not None and at.blocked_by in parents and at.blocked_by not in seen:
         at = parents[at.blocked_by]
         seen.add(at.id)
         what = f"#{at.id} ({Module(at.module).singular} {at.label or at.record_id}"
@@ -287,7 +300,8 @@ def blocked_sentence(item: QueueItem, parents: Mapping[int, QueueItem]) -> str:
             why = at.sentence or SENTENCES[State(at.state)]
             said.append(f"{what}, {at.state}: {why.rstrip('.')})")
         else:
-            said.append(f"{what}, {at.state})")
+            held = hold.of_pending(at) if hold and at.state == State.PENDING else None
+            said.append(f"{what}, {at.state}{': ' + held.rstrip('.') if held else ''})")
     if not said:
         return item.sentence or SENTENCES[State.BLOCKED]
     return f"It waits for {', which waits for '.join(said)}."

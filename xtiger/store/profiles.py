@@ -256,6 +256,17 @@ def pause_of_all(session: Session) -> Pause | None:
     return Pause(datetime.fromisoformat(found["at"]), str(found["by"])) if found else None
 
 
+def strict_modules(session: Session, organisation_id: int) -> list[str]:
+    """The modules of an organisation that go in strict order."""
+    return list(
+        session.scalars(
+            select(Profile.module).where(
+                Profile.organisation_id == organisation_id, Profile.strict.is_(True)
+            )
+        )
+    )
+
+
 def paused_modules(session: Session, organisation_id: int) -> dict[Module, Pause]:
     """The modules of an organisation of which nothing may be sent now."""
     rows = session.execute(

@@ -103,17 +103,17 @@ def queue_say_ask(position: int) -> Any:
     with xt().services.database.read() as session:
         frame = load(session)
         case = checking.case_of(session, item)
+    organisation = frame.organisation(item.organisation_id)
+    link = None
+    if case and xero_id and organisation:
+        link = xt().services.links.xero(organisation, case.resource, xero_id)
     return page(
         "xtiger/queue_say.html",
         item=item,
         said=said,
         xero_id=xero_id,
         facts=case.facts() if case else [],
-        link=xt().services.links.xero(
-            frame.organisation(item.organisation_id), case.resource, xero_id
-        )
-        if case and xero_id and frame.organisation(item.organisation_id)
-        else None,
+        link=link,
         question=say(f"check.confirm.{said}", label=item.label or item.record_id),
         crumbs=[
             ("Queue", url_for("xtiger.queue")),

@@ -150,7 +150,8 @@ class _Page:
     def end(self, start: int, size: int) -> int | None:
         """The key of the last of the next so many rows; None where there are fewer."""
         keys = self._behind(self.statement, start).with_only_columns(self.key)
-        return self.session.scalar(self._ordered(keys).limit(1).offset(size - 1))
+        found: int | None = self.session.scalar(self._ordered(keys).limit(1).offset(size - 1))
+        return found
 
     def _behind(self, statement: Select[Any], start: int) -> Select[Any]:
         return statement.where(self.key < start if self.descending else self.key > start)
