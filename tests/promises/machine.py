@@ -9,7 +9,6 @@ from datetime import timedelta
 from random import Random
 from typing import Any, ClassVar
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -563,6 +562,4 @@ def _owner(ref: RecordRef) -> Owner:
 def described(figures: Counter[str]) -> str:
     """What a whole run came to, for the summary."""
     names = ("runs", "calls", "items", "crashes", "stalls", "faults")
-    counted = ", ".join(f"{figures[name]:,} {name}" for name in names)
-    note(counted)
-    return counted
+    return ", ".join(f"{figures[name]:,} {name}" for name in names)

@@ -161,7 +161,7 @@ class ModelXero:
             ends = self.consent.access.get(access_token)
             if ends is None or ends <= self.clock.now():
                 raise AuthorisationError("The access token has ended.", expired=True)
-        return [Tenant(f"link-{one}", one, f"Books {one[:4]}") for one in self.currencies]
+        return [Tenant(one, one, f"Books {one[:4]}") for one in self.currencies]
 
     def _tokens(self) -> TokenSet:
         self.consent.given += 1

@@ -114,6 +114,7 @@ def changes_do_not_merge(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def children_are_not_released(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(queue, "release_children", lambda _session, _ids: None)
+    patch.setattr(queue, "release_stranded", lambda _session, _organisation_id: None)
 
 
 @mutation
@@ -188,8 +189,21 @@ def _overtaken(machine: Any) -> None:
     machine.is_interrupted(moment="answered", nth=0, what="overtaken", which=0, luck=[])
 
 
+def _edited_before_it_goes(machine: Any) -> None:
+    machine._sync_one(0)
+    machine.a_user_saves("edits", 0)
+    machine._sync_one(0)
+
+
 def _edited_in_a_call(machine: Any) -> None:
-    machine.is_interrupted(moment="answered", nth=2, what="edit", which=0, luck=[])
+    life = machine.world.life()
+
+    def edited(_life: Any) -> None:
+        machine.a_user_saves("edits", 0)
+        machine._sync_one(0)
+
+    life.plan = ("sending", 2, edited)
+    machine.world.beat(life)
 
 
 def _limited(machine: Any) -> None:
@@ -209,6 +223,7 @@ def _spoiled_parent(machine: Any) -> None:
 HISTORIES = (
     _many,
     _limited,
+    _edited_before_it_goes,
     _edited_in_a_call,
     _overtaken,
     _spoiled_parent,

@@ -161,9 +161,8 @@ class Builder:
         """
         refs = {item.id: item.ref for item in items}
         records = self.services.crm.fetch_many(list(refs.values()))
-        linked = sorted(
-            {parent for record in records.values() for parent in record.parents()}, key=str
-        )
+        needs = {ref: record.parents() for ref, record in records.items()}
+        linked = sorted({parent for found in needs.values() for parent in found}, key=str)
         parents = self.services.crm.fetch_many(linked) if linked else {}
         ready: list[Ready] = []
         where = self.lease.organisation_id
@@ -175,6 +174,7 @@ class Builder:
                 open_parents=queue.open_items(session, where, linked),
                 flags=profiles.sync_flags(session, refs.values()),
                 parents=parents,
+                needs=needs,
             )
             for item in items:
                 record = records.get(refs[item.id])
@@ -247,7 +247,7 @@ class Builder:
         All that are missing are enqueued at once; the first one that waits is what blocks.
         """
         waits_for: QueueItem | None = None
-        for ref in record.parents():
+        for ref in sheet.needs[record.ref]:
             waiting = sheet.open_parents.get(ref)
             if waiting is not None and (waiting.id <= sheet.mark or ref not in sheet.bound):
                 if self._waits_for_it(session, waiting, item):
@@ -416,18 +416,9 @@ class Builder:
         pinned: bool,
     ) -> BuildContext:
         rule = self._rule(record.ref.module)
-        parents = {}
-        for ref in record.parents():
-            binding, parent = sheet.bound[ref], sheet.parents.get(ref)
-            parents[ref] = Parent(
-                xero_id=binding.xero_id,
-                key=binding.number,
-                label=parent.label if parent else "",
-                fields=parent.fields if parent else {},
-            )
         return BuildContext(
             organisation=self.facts,
-            parents=parents,
+            parents={ref: sheet.parent(ref) for ref in sheet.needs[record.ref]},
             document_type=kind,
             target_status=rule.target_status if rule else "AUTHORISED",
             record_url=self.services.links.record(record.ref),
@@ -465,5 +456,21 @@ class _Sheet:
     open_parents: dict[RecordRef, QueueItem]
     flags: Mapping[RecordRef, SyncFlag]
     parents: Mapping[RecordRef, Record]
+    #: By record what it needs in Xero first.
+    needs: Mapping[RecordRef, tuple[RecordRef, ...]]
     #: What Xero has already: item, binding, the CRM's version and the template.
     same: list[tuple[Claimed, Bound, str, int]] = field(default_factory=list)
+    _known: dict[RecordRef, Parent] = field(default_factory=dict)
+
+    def parent(self, ref: RecordRef) -> Parent:
+        """A bound parent as mapping sees it; most are many records' own."""
+        known = self._known.get(ref)
+        if known is None:
+            binding, parent = self.bound[ref], self.parents.get(ref)
+            known = self._known[ref] = Parent(
+                xero_id=binding.xero_id,
+                key=binding.number,
+                label=parent.label if parent else "",
+                fields=parent.fields if parent else {},
+            )
+        return known

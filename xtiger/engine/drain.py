@@ -371,13 +371,9 @@ class _Drain:
                 "The worker stopped; XTiger goes on with the next.", retry_after=0, counts=False
             )
         with self.services.database.read() as session:
-            if session.get_one(Organisation, self.organisation_id).paused_at is not None:
-                sentence = "The organisation was paused."
-            elif profiles.pause_of_all(session):
-                sentence = "Everything was paused."
-            else:
+            if not profiles.is_paused(session, self.organisation_id):
                 return
-        raise TransientError(sentence, retry_after=0, counts=False)
+        raise TransientError("It was paused.", retry_after=0, counts=False)
 
     def _write_back(self) -> None:
         """Gives the CRM the ids and numbers that were agreed; a repeat is harmless."""

@@ -244,7 +244,8 @@ class Flight:
         answers = recovery.claimed(self.services, self.lease, sent.id, answer)
         now = self.services.clock.now()
         with self.services.database.write() as session:
-            leases.guard(session, self.lease)
+            told = usage.taken(day_left=answer.day_left, minute=answer.minute, now=now)
+            leases.guard(session, self.lease, **told)
             settle_sent(
                 session,
                 sent,
@@ -264,13 +265,6 @@ class Flight:
                 status=answer.status,
                 headers=answer.headers,
                 answer=answer.body,
-            )
-            usage.took(
-                session,
-                self.lease.organisation_id,
-                day_left=answer.day_left,
-                minute=answer.minute,
-                now=now,
             )
 
     # -- ending -------------------------------------------------------------------------------

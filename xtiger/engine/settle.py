@@ -60,17 +60,31 @@ class Agreed:
     document_type: str | None
 
 
+#: What of a payload tells a create from an update: no part of what is agreed on.
+_LEFT_OUT = {
+    resource: frozenset(
+        {info.id_field, info.key_field} if resource is Resource.CONTACTS else {info.id_field}
+    )
+    for resource, info in CATALOGUE.items()
+}
+#: How emptiness looks in JSON; `without_empties` also sorts phones and addresses.
+_EMPTIES = (b'""', b"null", b"{}", b"[]", b'"Phones"', b'"Addresses"')
+
+
 def agreed_of(resource: Resource, payload: Mapping[str, Any]) -> Agreed:
     """The agreement that a payload makes, whether it is a create's or an update's."""
-    data = exactjson.dumps(comparable(resource, payload), sort=True)
+    data = exactjson.dumps(payload, sort=True)
+    # A create of a document that leaves nothing empty is what both sides agree on, as it is.
+    left_out = _LEFT_OUT[resource]
+    if any(sign in data for sign in _EMPTIES) or not left_out.isdisjoint(payload):
+        data = exactjson.dumps(comparable(resource, payload), sort=True)
     kind = _KIND_OF.get(str(payload.get("Type")))
     return Agreed(Written(data.decode()), sha256(data).hexdigest(), kind)
 
 
 def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
     """A payload without what tells a create from an update: what both sides agree on."""
-    info = CATALOGUE[resource]
-    left_out = {info.id_field} | ({info.key_field} if resource is Resource.CONTACTS else set())
+    left_out = _LEFT_OUT[resource]
     kept = {name: value for name, value in payload.items() if name not in left_out}
     # An update says "" where a create says nothing: for Xero both are empty.
     return without_empties(kept)

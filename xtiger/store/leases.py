@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -70,15 +71,13 @@ def lock_all(session: Session) -> None:
     lock(session, session.scalars(select(Organisation.id)))
 
 
-def guard(session: Session, lease: Lease) -> None:
+def guard(session: Session, lease: Lease, **values: Any) -> None:
     """Locks the lease row for the rest of the transaction. Raises LeaseLost if it's not ours.
+
+    `values` are columns of the organisation that are written along.
 
     Expiry alone doesn't lose a lease: only a later holder, who has a larger fence, does.
     """
-    _guarded(session, lease)
-
-
-def _guarded(session: Session, lease: Lease, **values: object) -> None:
     kept = session.execute(
         update(Organisation)
         .where(Organisation.id == lease.organisation_id, Organisation.fence == lease.fence)
@@ -91,7 +90,7 @@ def _guarded(session: Session, lease: Lease, **values: object) -> None:
 
 def renew(session: Session, lease: Lease, *, now: datetime, seconds: float) -> None:
     """Puts the expiry off, inside a transaction that is guarded by it."""
-    _guarded(session, lease, lease_until=now + timedelta(seconds=seconds))
+    guard(session, lease, lease_until=now + timedelta(seconds=seconds))
 
 
 def release(database: Database, lease: Lease) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -254,6 +254,18 @@ def pause_of_all(session: Session) -> Pause | None:
     """The pause of everything, None while there is none."""
     found = setting(session, PAUSED)
     return Pause(datetime.fromisoformat(found["at"]), str(found["by"])) if found else None
+
+
+def is_paused(session: Session, organisation_id: int) -> bool:
+    """Whether an organisation, or everything, is paused now: asked before each call."""
+    all_of_it = select(Setting.name).where(Setting.name == PAUSED, Setting.value.is_not(None))
+    return bool(
+        session.scalar(
+            select(or_(Organisation.paused_at.is_not(None), all_of_it.exists())).where(
+                Organisation.id == organisation_id
+            )
+        )
+    )
 
 
 def strict_modules(session: Session, organisation_id: int) -> list[str]:

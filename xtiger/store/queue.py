@@ -46,8 +46,8 @@ def slot_of(ref: RecordRef) -> str:
     return str(ref)
 
 
-#: Rows of one statement: SQLite takes 32,766 values in one.
-_ROWS = 1000
+#: Records asked for in one statement.
+_SLOTS = 500
 
 
 def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dict[RecordRef, int]:
@@ -76,17 +76,26 @@ def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dic
             "requested_by": entry.requested_by,
             "changes": 1 if before is None else int(str(before["changes"])) + 1,
         }
+    if not rows:
+        return {}
+    connection = session.connection()
+    connection.execute(_upsert(session, now), list(rows.values()))
+    # Asked for afterwards: with RETURNING a driver would parse thousands of values as text.
+    where = next(iter(rows.values()))["organisation_id"]
+    table = QueueItem.__table__.c
+    slots = list(rows)
     places: dict[RecordRef, int] = {}
-    waiting = list(rows.values())
-    for start in range(0, len(waiting), _ROWS):
-        part = waiting[start : start + _ROWS]
-        for position, slot in session.connection().execute(_upsert(session, now), part):
+    for start in range(0, len(slots), _SLOTS):
+        found = select(table.id, table.slot).where(
+            table.organisation_id == where, table.slot.in_(slots[start : start + _SLOTS])
+        )
+        for position, slot in connection.execute(found):
             places[refs[slot]] = position
     return places
 
 
 def _upsert(session: Session, now: datetime) -> Insert:
-    """One statement for many rows; it is compiled once."""
+    """The statement that adds or merges one row, for as many as there are."""
     make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = make(QueueItem.__table__).values(  # type: ignore[arg-type]
         state=State.PENDING.value, tries=0, doubts=0, urgent=False, added_at=now, changed_at=now
@@ -109,7 +118,7 @@ def _upsert(session: Session, now: datetime) -> Insert:
             # Selection's own choice outlives the need of a document.
             "needed": and_(QueueItem.needed, new.needed),
         },
-    ).returning(QueueItem.__table__.c.id, QueueItem.__table__.c.slot)
+    )
 
 
 def _when(condition: object, then: object, otherwise: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -35,15 +35,8 @@ def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now
         row.minute_began, row.minute_left = minute.began, minute.left
 
 
-def took(
-    session: Session,
-    organisation_id: int,
-    *,
-    day_left: int | None,
-    minute: Minute | None,
-    now: datetime,
-) -> None:
-    """`learn` and `logs.touch_success` of a settled call, in one statement."""
+def taken(*, day_left: int | None, minute: Minute | None, now: datetime) -> dict[str, Any]:
+    """What `learn` and `logs.touch_success` say of a settled call, for `leases.guard` to write."""
     values: dict[str, Any] = {
         "last_success_at": now,
         "held_until": None,
@@ -63,12 +56,7 @@ def took(
             "minute_began": case((newer, minute.began), else_=Organisation.minute_began),
             "minute_left": case((newer, minute.left), else_=Organisation.minute_left),
         }
-    session.execute(
-        update(Organisation)
-        .where(Organisation.id == organisation_id)
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )
+    return values
 
 
 def minute_of(row: Organisation) -> Minute | None:
