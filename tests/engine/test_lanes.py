@@ -487,9 +487,7 @@ def test_four_calls_at_once_keep_the_order_of_their_attempts(each_engine: Engine
     assert len(opened) == 8
     times = [(attempt.opened_at, attempt.closed_at) for attempt in opened]
     overlapping = sum(
-        1
-        for (_, closed), (later, _) in itertools.pairwise(times)
-        if closed and later < closed
+        1 for (_, closed), (later, _) in itertools.pairwise(times) if closed and later < closed
     )
     assert overlapping >= 4
     assert heard.keys[-8:] == [attempt.idempotency_key for attempt in opened]
