@@ -17,6 +17,7 @@ import requests
 from flask import Flask
 from sqlalchemy import create_engine, text, update
 
+from xtiger import fleet
 from xtiger.app import create_app
 from xtiger.demo.browser import Browser
 from xtiger.engine import connect
@@ -38,6 +39,8 @@ MISHAPS = {
 }
 #: How often scheduled runs take a failed item again by themselves.
 RETRIES = 2
+#: Whose records go from Xero when they are deleted in the CRM; the other organisation's stay.
+REMOVES = "NZD"
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class Stage:
     _app: Flask | None = None
     #: By their currency, which routes documents.
     organisations: dict[str, int] = field(default_factory=dict)
+    #: Workers are a fleet on procrastinate.
+    fleet: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,6 +74,7 @@ class Stage:
             "XTIGER_XERO_CLIENT_SECRET": self.xero["client_secret"],
             "XTIGER_SYNC_INTERVAL": "1",
             "XTIGER_TIME_FACTOR": str(self.factor),
+            "XTIGER_FLEET": "yes" if self.fleet else "no",
             "OAUTHLIB_INSECURE_TRANSPORT": "1",
         }
 
@@ -109,6 +115,8 @@ class Stage:
         """Connects both organisations by a real consent and goes live."""
         services = self.services
         migrate(services.database)
+        if self.fleet:
+            fleet.prepare(services.database)
         begun = connect.begin(services, who="Ana")
         browser = Browser()
         browser.open(begun.url)
@@ -121,14 +129,22 @@ class Stage:
             self.organisations[str(row.currency)] = row.id
         with services.database.write() as session:
             session.execute(update(Profile).values(retries=RETRIES))
+            session.execute(
+                update(Profile)
+                .where(Profile.organisation_id == self.organisations[REMOVES])
+                .values(deleted="remove")
+            )
 
 
 @contextmanager
 def stage(name: str, folder: Path, factor: float) -> Iterator[Stage]:
-    """A stage on SQLite or PostgreSQL; its processes end with it, its folder stays."""
+    """A stage on SQLite or PostgreSQL, or for a fleet; its processes end with it, its folder stays.
+
+    Deleted records leave Xero too in one organisation, in the other they stay there.
+    """
     folder.mkdir(mode=0o700, parents=True)
     with database(name, folder) as url, local_xero(folder, factor) as xero:
-        made = Stage(name, folder, factor, xero, url)
+        made = Stage(name, folder, factor, xero, url, fleet=name == "fleet")
         made.open()
         yield made
         made.services.database.close()

@@ -105,6 +105,10 @@ def test_the_mail_counts_what_needs_somebody_and_says_what_it_added_up_to(
     )
     assert "NZD 115.00" in text
     assert "INV-1" in text
+    # Reads aren't among them: the organisation's page counts those too.
+    [run] = runs(engine)
+    assert f"Write calls: {run.calls}\n" in text
+    assert "Calls used" not in text
 
 
 def test_a_mail_that_is_refused_for_now_waits_and_goes_later_once(

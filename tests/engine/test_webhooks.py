@@ -13,7 +13,8 @@ from tests.conftest import Engine
 from tests.engine.scenes import KAURI, THAMES, ShiftedClock, organisation, rows_of
 from xtiger.engine import beats, scheduler, webhooks
 from xtiger.engine.services import Services
-from xtiger.store.models import Organisation, Webhook, XeroChange
+from xtiger.store import inbox
+from xtiger.store.models import Organisation, Setting, Webhook, XeroChange
 from xtiger.xero.webhooks import read
 
 
@@ -245,3 +246,19 @@ def test_an_id_that_can_be_none_keeps_nothing_behind_it_from_being_handled(
     assert webhooks.handle(services) == 2
     assert [(row.taken, row.dropped) for row in rows_of(hooked, Webhook)] == [(1, 1), (1, 0)]
     assert [row.xero_id for row in rows_of(hooked, XeroChange)] == [xero_id(2), xero_id(3)]
+
+
+def test_two_servers_that_refuse_at_once_leave_one_note(hooked: Engine) -> None:
+    servers = [worker(hooked, name) for name in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: webhooks.refuse(one, webhooks.Refusal.SIGNATURE), servers))
+    [row] = [one for one in rows_of(hooked, Setting) if one.name == inbox.REFUSED]
+    first = row.changed_at
+    with hooked.database.write() as session:
+        inbox.note(session, webhooks.Refusal.UNSIGNED, now=first + timedelta(seconds=59))
+    with hooked.database.read() as session:
+        assert inbox.refused(session)["why"] == "signature"
+    with hooked.database.write() as session:
+        inbox.note(session, webhooks.Refusal.UNSIGNED, now=first + timedelta(seconds=60))
+    with hooked.database.read() as session:
+        assert inbox.refused(session)["why"] == "unsigned"

@@ -318,6 +318,11 @@ class Promises(RuleBasedStateMachine):
     def dies_at_a_commit(self, nth: int, before: bool) -> None:
         self._interrupted("commit" if before else "written", nth, "die", 0)
 
+    @initialize(seed=st.integers(0, 2**31))
+    def begins_roughly(self, seed: int) -> None:
+        """So that no history, however short, goes by in peace."""
+        self.has_a_rough_hour(seed)
+
     @rule(seed=st.integers(0, 2**31))
     def has_a_rough_hour(self, seed: int) -> None:
         """Much at once, as the seed will have it: what single steps seldom bring together."""
@@ -336,9 +341,11 @@ class Promises(RuleBasedStateMachine):
                 self.something_else_goes_wrong(chance.choice(MISHAPS), which)
         if chance.random() < 0.5:
             self.world.xero.script.extend(chance.choices(("", *LOSSES, *FAULTS), k=2))
-        moment = chance.choice((*MOMENTS, "write", "commit"))
-        nth = chance.randint(0, 3) if moment in MOMENTS else chance.randint(0, 40)
-        what = "die" if moment == "commit" else chance.choice(HAPPENINGS)
+        # Weighted to what recovery is for; a work that ends sooner isn't interrupted at all.
+        moment = chance.choice((*MOMENTS, "write", "commit", "commit"))
+        nth = chance.randint(0, 1) if moment in MOMENTS else chance.randint(0, 25)
+        happenings = (*["die"] * 6, *["overtaken"] * 3, *HAPPENINGS)
+        what = "die" if moment == "commit" else chance.choice(happenings)
         self._interrupted(moment, nth, what, chance.randint(0, 40))
         self.world.clock.at += timedelta(seconds=chance.choice((1, 20, *SILENCES)))
         self.world.beat()

@@ -20,7 +20,7 @@ from xtiger.domain.resources import CATALOGUE
 from xtiger.engine import drain
 
 PROVE = bool(os.environ.get("XTIGER_PROVE"))
-RUNS, STEPS = (2000, 60) if PROVE else (150, 15)
+RUNS, STEPS = (2000, 60) if PROVE else (150, 10)
 ON_POSTGRES = RUNS // 10
 
 Record = Callable[[str, object], None]

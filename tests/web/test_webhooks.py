@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from xtiger.app import create_app
 from xtiger.domain.errors import TransientError
 from xtiger.engine import webhooks
 from xtiger.extension import XTiger
+from xtiger.store import inbox
 from xtiger.store.models import Organisation, Setting, Webhook, XeroChange
 from xtiger.store.schema import migrate
 from xtiger.web.webhooks import MOST_BYTES
@@ -285,3 +287,88 @@ def test_the_page_says_when_the_last_one_came_and_what_was_missed(keyed: Browser
     assert "Xero&#39;s webhooks since 02:58 didn&#39;t all arrive." in page
     with keyed.services.database.read() as session:
         assert session.scalars(select(Organisation.webhook_at)).one() == NOW
+
+
+class Hands:
+    """A clock that is moved on by hand."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("no delivery sleeps")
+
+
+def refusals(browser: Browser) -> list[tuple[str, datetime | None]]:
+    with browser.services.database.read() as session:
+        rows = session.scalars(select(Setting).where(Setting.name == inbox.REFUSED)).all()
+        return [(row.value["why"], row.changed_at) for row in rows]
+
+
+def told(browser: Browser) -> str:
+    browser.people.be("administrator")
+    page = browser.get("/api-details").text.replace("&#39;", "'")
+    browser.people.be(None)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("", "Refused 03:00: it wasn't signed, so it wasn't Xero's."),
+        ("c2lnbmF0dXJl", "Refused 03:00: its signature isn't that of the key set here."),
+    ],
+)
+def test_the_page_says_when_and_why_one_was_refused(
+    keyed: Browser, given: str, sentence: str
+) -> None:
+    assert "Refused" not in told(keyed)
+    post(keyed, delivery(event()), signed=given)
+    assert sentence in told(keyed)
+
+
+def test_the_page_says_that_one_came_before_there_was_a_key(browser: Browser) -> None:
+    browser.people.be(None)
+    post(browser, delivery(event()))
+    assert "Refused 03:00: no key was set here. Paste the webhook's key" in told(browser)
+
+
+def test_the_page_says_that_one_was_too_large(keyed: Browser) -> None:
+    post(keyed, b" " * (MOST_BYTES + 1))
+    assert "Refused 03:00: it was larger than any of Xero's webhooks." in told(keyed)
+
+
+def test_a_good_delivery_leaves_no_such_note(keyed: Browser) -> None:
+    post(keyed, delivery(event()))
+    assert refusals(keyed) == []
+
+
+def test_whoever_sends_many_makes_one_note_a_minute(keyed: Browser) -> None:
+    keyed.services.clock = clock = Hands()
+    for second in range(0, 150, 10):
+        clock.at = NOW + timedelta(seconds=second)
+        assert post(keyed, b"x", signed="" if second else "x").status_code == 401
+        at = NOW + timedelta(minutes=second // 60)
+        assert refusals(keyed) == [("unsigned" if second >= 60 else "signature", at)]
+
+
+def test_a_clock_that_was_put_back_holds_no_note_back(keyed: Browser) -> None:
+    keyed.services.clock = clock = Hands()
+    post(keyed, b"x", signed="x")
+    clock.at = NOW - timedelta(days=1)
+    post(keyed, b"x", signed="")
+    assert refusals(keyed) == [("unsigned", NOW - timedelta(days=1))]
+
+
+def test_a_note_that_can_not_be_kept_changes_no_answer(
+    keyed: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise TransientError("The database doesn't answer.")
+
+    monkeypatch.setattr(webhooks, "refuse", away)
+    answer = post(keyed, delivery(event()), signed="x")
+    assert (answer.status_code, answer.data) == (401, b"")

@@ -35,8 +35,11 @@ class Books:
         return sum(count - 1 for key, count in Counter(keys).items() if key[2] and count > 1)
 
 
-def read_books(xero: Mapping[str, Any]) -> Books:
-    """Reads all organisations with a consent of its own, as any other app would."""
+def read_books(xero: Mapping[str, Any], *, archived: bool = False) -> Books:
+    """Reads all organisations with a consent of its own, as any other app would.
+
+    `archived`: contacts that were archived come too.
+    """
     api, token = xero["api_url"], _token(xero)
     found: dict[str, list[dict[str, Any]]] = {"Contacts": [], "Items": [], "Invoices": []}
     for organisation in xero["organisations"]:
@@ -46,7 +49,12 @@ def read_books(xero: Mapping[str, Any]) -> Books:
             while True:
                 answer = requests.get(
                     f"{api}/api.xro/2.0/{resource}",
-                    params={"page": page, "pageSize": PAGE, "unitdp": 4},
+                    params={
+                        "page": page,
+                        "pageSize": PAGE,
+                        "unitdp": 4,
+                        "includeArchived": "true" if archived else "false",
+                    },
                     headers={
                         "Authorization": f"Bearer {token}",
                         "xero-tenant-id": tenant,

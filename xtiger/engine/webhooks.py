@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
@@ -32,6 +33,15 @@ _SEEN = "xero_webhook_seen"
 log = logger("webhooks")
 
 
+class Refusal(StrEnum):
+    """Why a delivery wasn't taken in."""
+
+    NO_KEY = "no_key"  #: nobody has set the key it should be signed with
+    UNSIGNED = "unsigned"  #: it carries no signature
+    SIGNATURE = "signature"  #: its signature isn't the key's
+    SIZE = "size"  #: it is larger than any of Xero's
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What the page tells of webhooks."""
@@ -40,17 +50,33 @@ class State:
     locked: bool
     #: When the last delivery came, None where none is kept.
     last_at: datetime | None
+    #: When one was last refused and noted, and why; None where none ever was.
+    refused_at: datetime | None = None
+    refused_why: Refusal | None = None
 
 
 def state(services: Services, session: Session) -> State:
-    """Whether a key is set, and when the last delivery came."""
+    """Whether a key is set, when the last delivery came, and when one was last refused."""
     locked = bool(services.settings.xero_webhook_key)
     newest = inbox.last(session)
+    refused = inbox.refused(session)
     return State(
         key_set=locked or profiles.has_setting(session, "xero_webhook_key"),
         locked=locked,
         last_at=newest.received_at if newest else None,
+        refused_at=datetime.fromisoformat(refused["at"]) if refused else None,
+        refused_why=Refusal(refused["why"]) if refused else None,
     )
+
+
+def refuse(services: Services, why: Refusal) -> None:
+    """Notes that a delivery was refused, at most once a minute. Raises XTigerError."""
+    now = services.clock.now()
+    with services.database.read() as session:
+        if not inbox.may_note(session, now=now):
+            return
+    with services.database.write() as session:
+        inbox.note(session, why, now=now)
 
 
 def key(services: Services) -> str | None:

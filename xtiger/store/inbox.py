@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, select
+from sqlalchemy import case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.resources import Resource
-from xtiger.store.models import Webhook, XeroChange
+from xtiger.store.models import Setting, Webhook, XeroChange
+
+#: The setting that keeps the last delivery that was refused: {"at": ISO moment, "why": a word}.
+REFUSED = "xero_webhook_refused"
+#: One of these is noted in so long a time: whoever likes may send what is refused.
+_SELDOM = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,37 @@ def waiting(session: Session, *, limit: int) -> list[Webhook]:
 def last(session: Session) -> Webhook | None:
     """The newest delivery that is still kept."""
     return session.scalar(select(Webhook).order_by(Webhook.id.desc()).limit(1))
+
+
+def refused(session: Session) -> Mapping[str, str] | None:
+    """The last delivery that was refused and noted, None where there is none."""
+    row = session.get(Setting, REFUSED)
+    return None if row is None else row.value
+
+
+def may_note(session: Session, *, now: datetime) -> bool:
+    """Whether a refusal is to be noted: asked first, for it takes no write lock."""
+    row = session.get(Setting, REFUSED)
+    return row is None or row.changed_at is None or not now - _SELDOM < row.changed_at <= now
+
+
+def note(session: Session, why: str, *, now: datetime) -> None:
+    """Notes a refusal unless somebody noted one within the minute; any number may do so at once."""
+    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = make(Setting).values(
+        name=REFUSED,
+        value={"at": now.isoformat(), "why": why},
+        sealed=False,
+        changed_by="Xero",
+        changed_at=now,
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"value": statement.excluded.value, "changed_at": now},
+            where=or_(Setting.changed_at <= now - _SELDOM, Setting.changed_at > now),
+        )
+    )
 
 
 def has_older(session: Session, *, before: datetime) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
+from xtiger.domain.errors import PermanentError
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
@@ -29,11 +30,12 @@ from xtiger.store.models import (
     QueueItem,
     Template,
 )
-from xtiger.web import lists, sheets
+from xtiger.web import formats, lists, sheets
 from xtiger.web.access import can, needs, who
 from xtiger.web.frame import load, page, xt, zone
 from xtiger.web.routes import GREATEST, Routes
 from xtiger.web.words import say
+from xtiger.xero.endpoints import of_call
 
 routes = Routes()
 #: The columns of the exported file.
@@ -290,15 +292,20 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One call, as it was sent and answered: this record's part, and the whole."""
+    """One call, as it was sent and answered: this record's part, and the whole.
+
+    Where there is no text to show, `instead` and `answer_instead` say why.
+    """
 
     url: str
     headers: tuple[tuple[str, str], ...]
     part: str
     whole: str
+    instead: str
     answer_headers: tuple[tuple[str, str], ...]
     answer_part: str
     answer: str
+    answer_instead: str
     told: tuple[Told, ...]
 
 
@@ -352,23 +359,55 @@ def _payload(
     resource = Resource(attempt.resource)
     sent, came = journal.body_of(attempt), journal.answer_of(attempt)
     place = element.place if element else 0
-    part, answer_part = _element(sent, resource, place), _element(came, resource, place)
+    file = resource is Resource.ATTACHMENTS
+    part = None if file else _element(sent, resource, place)
+    answer_part = _element(came, resource, place)
     base = xt().services.settings.xero_api_url
     return Payload(
-        url=f"{attempt.verb} {base}/api.xro/2.0/{resource.value}",
+        url=f"{attempt.verb} {base}/api.xro/2.0/{_address(attempt)}",
         headers=(
             ("Authorization", say("logs.hidden")),
             ("Xero-Tenant-Id", organisation.tenant_id if organisation else "–"),
             ("Idempotency-Key", attempt.idempotency_key),
-            ("Content-Type", "application/json"),
+            ("Content-Type", attempt.content_type or journal.JSON),
         ),
         part=_pretty(part),
-        whole=_text(sent),
+        whole="" if file else _text(sent),
+        instead=_instead(attempt, sent),
         answer_headers=tuple(sorted((attempt.answer_headers or {}).items())),
         answer_part=_pretty(answer_part),
         answer=_text(came),
+        answer_instead=_answer_instead(attempt),
         told=_told(element.meant if element else None, answer_part),
     )
+
+
+def _address(attempt: Attempt) -> str:
+    """Where a call went, without its switches: no address may stop the page from showing it."""
+    try:
+        return of_call(journal.call_of(attempt, 1)).partition("?")[0]
+    except PermanentError:
+        return attempt.resource
+
+
+def _instead(attempt: Attempt, sent: bytes) -> str:
+    """What the page says of a body that it doesn't print."""
+    if attempt.body is None:
+        return say("logs.forgotten", hash=attempt.body_hash[:16])
+    if attempt.resource == Resource.ATTACHMENTS:
+        kind = attempt.content_type or journal.JSON
+        return say("logs.file", kind=kind, size=formats.size(len(sent)))
+    return say("logs.no_body")
+
+
+def _answer_instead(attempt: Attempt) -> str:
+    """Why there is no answer to print."""
+    if attempt.outcome == "refused":
+        return say("logs.refused")
+    # Retention takes both; what it finds closed without a status had no answer.
+    if attempt.body is None and attempt.status is not None:
+        return say("logs.forgotten.answer")
+    return say("logs.no_answer")
 
 
 def _element(body: bytes, resource: Resource, place: int) -> Any:

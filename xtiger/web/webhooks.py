@@ -7,6 +7,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from xtiger.domain.errors import XTigerError
 from xtiger.engine import webhooks
+from xtiger.engine.webhooks import Refusal
+from xtiger.telemetry import logger
 from xtiger.web.frame import xt
 from xtiger.web.routes import Routes
 from xtiger.xero.webhooks import signed
@@ -15,6 +17,8 @@ routes = Routes()
 
 #: Bytes a delivery may have: a thousand events take less than half of it.
 MOST_BYTES = 1_000_000
+
+log = logger("webhooks")
 
 
 @routes.post("/webhooks/xero")
@@ -30,13 +34,24 @@ def xero_webhook() -> Response:
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        return Response(status=413)
+        return _refused(Refusal.SIZE, 413)
     services = xt().services
+    signature = request.headers.get("x-xero-signature", "")
     try:
         key = webhooks.key(services)
-        if key is None or not signed(body, request.headers.get("x-xero-signature", ""), key):
-            return Response(status=401)
+        if key is None or not signed(body, signature, key):
+            why = Refusal.SIGNATURE if signature else Refusal.UNSIGNED
+            return _refused(Refusal.NO_KEY if key is None else why, 401)
         webhooks.receive(services, body)
     except XTigerError:
         return Response(status=503)
     return Response(status=200)
+
+
+def _refused(why: Refusal, status: int) -> Response:
+    """Leaves a note for API details; where that can't be, the answer is the same."""
+    try:
+        webhooks.refuse(xt().services, why)
+    except XTigerError as failure:
+        log.warning("refusal not noted", why=failure.sentence)
+    return Response(status=status)

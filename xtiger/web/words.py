@@ -160,7 +160,11 @@ WORDS: Mapping[str, str] = {
     "logs.no_payload": "Requests and responses are shown to people who may read them. "
     "Your role is {role}.",
     "logs.no_answer": "Xero's answer never came.",
-    "logs.forgotten": "The call's body is no longer kept; its hash is {hash}.",
+    "logs.refused": "Xero refused the call as a whole; its words stand above.",
+    "logs.no_body": "It has no body: its address says all.",
+    "logs.file": "A file: {kind}, {size}.",
+    "logs.forgotten": "Its bytes are no longer kept. Their hash is {hash}.",
+    "logs.forgotten.answer": "Its bytes are no longer kept.",
     "logs.hidden": "[hidden]",
     # API details
     "api.saved": "Saved. Press Connect to give XTiger access.",
@@ -196,6 +200,13 @@ WORDS: Mapping[str, str] = {
     "api.usage.none": "no call today",
     "api.webhook.last": "last {time}",
     "api.webhook.none": "none yet",
+    "api.webhook.refused": "Refused {time}: {why}",
+    "api.webhook.refused.no_key": "no key was set here. Paste the webhook's key from your Xero "
+    "app.",
+    "api.webhook.refused.unsigned": "it wasn't signed, so it wasn't Xero's.",
+    "api.webhook.refused.signature": "its signature isn't that of the key set here. Send intent "
+    "to receive does that on purpose; if no webhook arrives, paste the key again.",
+    "api.webhook.refused.size": "it was larger than any of Xero's webhooks.",
     "api.webhook.gap": "Xero's webhooks since {time} didn't all arrive.",
     "api.webhook.help": "Create a webhook in your Xero app with this URL, then paste its key here.",
     "api.webhook.saved": "The webhook key is saved. Press Send intent to receive in Xero.",
