@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -408,7 +407,7 @@ class _Drain:
                 row.held_times += 1
             wait = retry_after
             if wait is None:
-                wait = backoff(row.held_times, chance=random.random()) * factor  # noqa: S311
+                wait = backoff(row.held_times, chance=self.services.chance()) * factor
             row.held_until = now + timedelta(seconds=wait)
             row.held_why = sentence
             # Our own back-off ends when a person asks; a limit of Xero's doesn't.

@@ -244,8 +244,9 @@ class Flight:
         answers = recovery.claimed(self.services, self.lease, sent.id, answer)
         now = self.services.clock.now()
         with self.services.database.write() as session:
-            told = usage.taken(day_left=answer.day_left, minute=answer.minute, now=now)
-            leases.guard(session, self.lease, **told)
+            usage.guard(
+                session, self.lease, day_left=answer.day_left, minute=answer.minute, now=now
+            )
             settle_sent(
                 session,
                 sent,

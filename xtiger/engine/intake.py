@@ -150,23 +150,21 @@ def _take_out(session: Session, services: Services, gone: Sequence[RecordRef]) -
     """
     rules = {(rule.organisation_id, rule.module): rule for rule in profiles.profiles(session)}
     for ref in gone:
-        removing: list[tuple[int, str]] = []
+        sentence = "It was deleted in the CRM before this was sent."
         for one in _everywhere(session):
             rule = rules.get((one, ref.module))
             bound = bindings.of_records(session, one, [ref]).get(ref)
             item = queue.open_items(session, one, [ref]).get(ref)
             there = bound is not None or (item is not None and item.state in _AT_XERO)
-            if rule is not None and rule.removes and there:
+            removes = rule is not None and rule.removes and there
+            if removes or (item is not None and item.state == State.RUNNING):
+                # Behind a call it waits as any change does: if that fails, this one goes on.
                 label = item.label if item else (bound.number if bound else None)
-                removing.append((one, label or f"{ref.module.singular} {ref.id}"))
-        sentence = "It was deleted in the CRM before this was sent."
-        kept = {one for one, _label in removing}
-        for one in _everywhere(session):
-            if one not in kept:
+                label = label or f"{ref.module.singular} {ref.id}"
+                entry = queue.Entry(one, ref, label=label, removes=removes)
+                queue.enqueue(session, [entry], now=services.clock.now())
+            else:
                 queue.drop(session, one, ref, sentence=sentence)
-        for one, label in removing:
-            entry = queue.Entry(one, ref, label=label, removes=True)
-            queue.enqueue(session, [entry], now=services.clock.now())
 
 
 def add_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> Added:

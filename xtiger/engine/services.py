@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -164,6 +165,8 @@ class Services:
     crowded: Callable[[], bool] = never
     #: Calls of one resource at once for one organisation; Xero takes five, one is for people.
     in_flight: int = 4
+    #: What spreads back-offs: a number in [0, 1) that nobody can tell before.
+    chance: Callable[[], float] = random.random
 
     @property
     def links(self) -> Links:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import (
@@ -117,6 +117,26 @@ def refresh_token_of(services: Services, row: Connection) -> str | None:
 # calls
 
 
+class Tenant(NamedTuple):
+    """What of an organisation's row a call to it needs."""
+
+    id: int
+    name: str
+    tenant_id: str
+    connection_id: int | None
+    removed: str | None
+    minute_began: datetime | None
+    minute_left: int | None
+
+
+_COLUMNS = Organisation.__table__.c
+# Built once: each call reads by it.
+_TENANT = select(*(_COLUMNS[name] for name in Tenant._fields)).where(_COLUMNS.id == bindparam("of"))
+_STORED = select(
+    Connection.__table__.c.tokens, Connection.__table__.c.broken, Connection.__table__.c.expires_at
+).where(Connection.__table__.c.id == bindparam("of"))
+
+
 def call(
     services: Services,
     lease: Lease,
@@ -130,7 +150,8 @@ def call(
     might not outlive it, or Xero might have forgotten the key that makes it a repeat.
     """
     with services.database.read() as session:
-        row = session.get_one(Organisation, lease.organisation_id)
+        known = session.connection().execute(_TENANT, {"of": lease.organisation_id}).one()
+    tenant = Tenant(*known)
 
     def in_time(access: Access) -> T:
         if until and services.clock.now() > until:
@@ -141,10 +162,10 @@ def call(
             )
         return send(access)
 
-    return with_access(services, row, in_time)
+    return with_access(services, tenant, in_time)
 
 
-def with_access(services: Services, row: Organisation, send: Callable[[Access], T]) -> T:
+def with_access(services: Services, row: Organisation | Tenant, send: Callable[[Access], T]) -> T:
     """Makes one call to an organisation. AuthorisationError where Xero doesn't let us in.
 
     A refusal may mean that somebody took the organisation out of the consent, which the
@@ -162,7 +183,7 @@ def with_access(services: Services, row: Organisation, send: Callable[[Access], 
 
 
 def _sent(
-    services: Services, row: Organisation, connection_id: int, send: Callable[[Access], T]
+    services: Services, row: Organisation | Tenant, connection_id: int, send: Callable[[Access], T]
 ) -> T:
     minute = usage.minute_of(row)
     token = access_token(services, connection_id)
@@ -176,7 +197,7 @@ def _sent(
     return send(Access(token, row.tenant_id, minute))
 
 
-def _removed(services: Services, row: Organisation) -> str | None:
+def _removed(services: Services, row: Organisation | Tenant) -> str | None:
     """Why Xero lets us in no more, if the consent lives and has lost this organisation."""
     with suppress(XTigerError):
         look(services, row.connection_id or 0)
@@ -321,13 +342,13 @@ def _good_token(services: Services, connection_id: int, not_this: str | None) ->
     deadline = services.clock.now() + timedelta(seconds=2 * services.patience.call)
     while services.clock.now() < deadline:
         with services.database.read() as session:
-            row = session.get(Connection, connection_id)
+            row = session.connection().execute(_STORED, {"of": connection_id}).first()
         if row is None or row.tokens is None:
             raise AuthorisationError("Xero isn't connected. Connect it under API details.")
         if row.broken:
             raise AuthorisationError(row.broken)
         stored = services.ring.open(row.tokens)
-        if _fresh(services, row) and stored["access"] != not_this:
+        if _fresh(services, row.expires_at) and stored["access"] != not_this:
             return str(stored["access"])
         fence = leases.take_refresh(
             services.database,
@@ -346,9 +367,9 @@ def _good_token(services: Services, connection_id: int, not_this: str | None) ->
     raise TransientError("The connection to Xero is being renewed elsewhere; XTiger goes on then.")
 
 
-def _fresh(services: Services, row: Connection) -> bool:
+def _fresh(services: Services, expires_at: datetime | None) -> bool:
     now = services.clock.now()
-    return (row.expires_at or now) - timedelta(seconds=EARLY) > now
+    return (expires_at or now) - timedelta(seconds=EARLY) > now
 
 
 def _refresh(services: Services, connection_id: int, fence: int, not_this: str | None) -> str:
@@ -356,7 +377,7 @@ def _refresh(services: Services, connection_id: int, fence: int, not_this: str |
     with services.database.read() as session:
         row = leases.held_refresh(session, connection_id, fence)
     stored = services.ring.open(row.tokens or b"")
-    if stored["access"] != not_this and _fresh(services, row):
+    if stored["access"] != not_this and _fresh(services, row.expires_at):
         return str(stored["access"])  # somebody renewed between our two looks
     try:
         tokens, used = _new_tokens(services, row, stored)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Text, and_, bindparam, delete, select, text, type_coerce, update
+from sqlalchemy import Insert, Text, and_, bindparam, delete, select, text, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -98,14 +99,41 @@ class Bound:
         return exactjson.loads(self.text) if self.text else None
 
 
-_BOUND: Sequence[Any] = (
-    Binding.record_id,
-    Binding.id,
-    Binding.xero_id,
-    Binding.number,
-    Binding.xero_status,
-    Binding.agreed_hash,
-    type_coerce(Binding.agreed, Text),
+# Statements of the hot path are built once (see `leases.GUARDED`).
+_ROW = Binding.__table__.c
+_AGREED = select(
+    _ROW.record_id,
+    _ROW.id,
+    _ROW.xero_id,
+    _ROW.number,
+    _ROW.xero_status,
+    _ROW.agreed_hash,
+    type_coerce(_ROW.agreed, Text),
+).where(
+    _ROW.organisation_id == bindparam("of"),
+    _ROW.module == bindparam("kind"),
+    _ROW.record_id.in_(bindparam("ids", expanding=True)),
+)
+_UNWRITTEN = (
+    select(
+        _ROW.id,
+        _ROW.module,
+        _ROW.record_id,
+        _ROW.xero_id,
+        _ROW.number,
+        _ROW.xero_status,
+        _ROW.agreed_at,
+    )
+    .where(_ROW.organisation_id == bindparam("of"), text("written_back = false"))
+    .order_by(_ROW.id)
+    .limit(bindparam("most"))
+)
+_WRITTEN = (
+    update(Binding.__table__)  # type: ignore[arg-type]
+    .where(
+        _ROW.id.in_(bindparam("ids", expanding=True)), _ROW.agreed_at == bindparam("agreed_then")
+    )
+    .values(written_back=True)
 )
 
 
@@ -117,15 +145,11 @@ def agreed_of(
     for ref in refs:
         by_module.setdefault(ref.module, []).append(ref.id)
     found: dict[RecordRef, Bound] = {}
+    connection = session.connection()
     for module, ids in by_module.items():
         for start in range(0, len(ids), 500):
-            for row in session.execute(
-                select(*_BOUND).where(
-                    Binding.organisation_id == organisation_id,
-                    Binding.module == module.value,
-                    Binding.record_id.in_(ids[start : start + 500]),
-                )
-            ):
+            some = {"of": organisation_id, "kind": module.value, "ids": ids[start : start + 500]}
+            for row in connection.execute(_AGREED, some):
                 found[RecordRef(module, row[0])] = Bound(*row[1:])
     return found
 
@@ -167,14 +191,9 @@ def row(
     }
 
 
-def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Binds records, or brings their bindings up to date: many `row`s in one statement.
-
-    A binding keeps its object's id and when it was made.
-    """
-    if not rows:
-        return
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+@cache
+def _bind(dialect: str) -> Insert:
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = make(Binding.__table__)  # type: ignore[arg-type]
     new = statement.excluded
     changed = (
@@ -187,16 +206,21 @@ def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         "written_back",
         "agreed_at",
     )
-    session.connection().execute(
-        statement.on_conflict_do_update(
-            index_elements=["organisation_id", "module", "record_id"],
-            set_={
-                **{name: new[name] for name in changed},
-                "needed": and_(Binding.needed, new.needed),
-            },
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["organisation_id", "module", "record_id"],
+        set_={**{name: new[name] for name in changed}, "needed": and_(_ROW.needed, new.needed)},
     )
+
+
+def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Binds records, or brings their bindings up to date: many `row`s in one statement.
+
+    A binding keeps its object's id and when it was made.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    connection.execute(_bind(connection.dialect.name), rows)
 
 
 def still_same(session: Session, rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -235,28 +259,10 @@ class Unwritten:
 
 def unwritten(session: Session, organisation_id: int, *, limit: int = 500) -> list[Unwritten]:
     """Bindings whose CRM records don't carry Xero's id and number yet."""
-    rows = session.execute(
-        select(
-            Binding.id,
-            Binding.module,
-            Binding.record_id,
-            Binding.xero_id,
-            Binding.number,
-            Binding.xero_status,
-            Binding.agreed_at,
-        )
-        .where(Binding.organisation_id == organisation_id, text("written_back = false"))
-        .order_by(Binding.id)
-        .limit(limit)
-    )
+    rows = session.connection().execute(_UNWRITTEN, {"of": organisation_id, "most": limit})
     return [
-        Unwritten(
-            row.id,
-            RecordRef(Module(row.module), row.record_id),
-            XeroLink(row.xero_id, row.number, row.xero_status),
-            row.agreed_at,
-        )
-        for row in rows
+        Unwritten(one, RecordRef(Module(module), record_id), XeroLink(xero_id, number, status), at)
+        for one, module, record_id, xero_id, number, status, at in rows
     ]
 
 
@@ -265,10 +271,6 @@ def written(session: Session, rows: Iterable[Unwritten]) -> None:
     at: dict[datetime, list[int]] = {}
     for row in rows:
         at.setdefault(row.agreed_at, []).append(row.id)
+    connection = session.connection()
     for agreed_at, ids in at.items():
-        session.execute(
-            update(Binding)
-            .where(Binding.id.in_(ids), Binding.agreed_at == agreed_at)
-            .values(written_back=True)
-            .execution_options(synchronize_session=False)
-        )
+        connection.execute(_WRITTEN, {"ids": ids, "agreed_then": agreed_at})

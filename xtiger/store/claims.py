@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 
-from sqlalchemy import ColumnElement, TextClause, func, literal_column, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import (
+    ColumnElement,
+    TextClause,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.orm import Session
 
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
@@ -71,7 +81,16 @@ class Claimed:
         return RecordRef(Module(self.module), self.record_id)
 
 
-_CLAIMED = [getattr(QueueItem, one.name) for one in fields(Claimed)]
+_ROW = QueueItem.__table__.c
+_CLAIMED = [_ROW[one.name] for one in fields(Claimed)]
+_place = attrgetter("id")
+# Built once (see `leases.GUARDED`).
+_TAKE = (
+    update(QueueItem.__table__)  # type: ignore[arg-type]
+    .where(_ROW.id.in_(bindparam("ids", expanding=True)))
+    .values(state=State.RUNNING.value, slot=None, run_id=bindparam("by"), not_before=None)
+    .returning(*_CLAIMED)
+)
 
 
 def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Claimed]:
@@ -98,25 +117,19 @@ def claim(
     what this item sends.
     """
     due = (
-        select(QueueItem.id)
-        .where(
-            *_due(organisation_id, up_to, now, narrow),
-            QueueItem.rank == rank,
-            QueueItem.id > after,
-        )
-        .order_by(QueueItem.id)
+        select(_ROW.id)
+        .where(*_due(organisation_id, up_to, now, narrow), _ROW.rank == rank, _ROW.id > after)
+        .order_by(_ROW.id)
         .limit(limit)
         # Somebody may take an item out meanwhile: what is locked is looked at again.
         .with_for_update()
     )
-    taken = session.execute(
-        update(QueueItem)
-        .where(QueueItem.id.in_(session.scalars(due).all()))
-        .values(state=State.RUNNING.value, slot=None, run_id=run_id, not_before=None)
-        .returning(*_CLAIMED)
-        .execution_options(**_QUIET)
-    )
-    return sorted((Claimed(*row) for row in taken), key=lambda item: item.id)
+    connection = session.connection()
+    ids = connection.execute(due).scalars().all()
+    if not ids:
+        return []
+    taken = connection.execute(_TAKE, {"ids": ids, "by": run_id})
+    return sorted((Claimed(*row) for row in taken), key=_place)
 
 
 def _due(
@@ -124,24 +137,24 @@ def _due(
 ) -> list[ColumnElement[bool] | TextClause]:
     """What makes an item due in a pass."""
     tests: list[ColumnElement[bool] | TextClause] = [
-        QueueItem.organisation_id == organisation_id,
+        _ROW.organisation_id == organisation_id,
         _URGENT if narrow.urgent else _PENDING,
-        (QueueItem.not_before.is_(None)) | (QueueItem.not_before <= now),
+        (_ROW.not_before.is_(None)) | (_ROW.not_before <= now),
     ]
     if up_to is not None:
-        tests.append(QueueItem.id <= up_to)
+        tests.append(_ROW.id <= up_to)
     if narrow.only_run is not None:
-        tests.append(QueueItem.run_id == narrow.only_run)
+        tests.append(_ROW.run_id == narrow.only_run)
     if narrow.paused:
-        tests.append(QueueItem.module.not_in(sorted(narrow.paused)))
+        tests.append(_ROW.module.not_in(sorted(narrow.paused)))
     for module, cap in sorted(narrow.caps.items()):
-        tests.append((QueueItem.module != module) | (QueueItem.id <= cap))
+        tests.append((_ROW.module != module) | (_ROW.id <= cap))
     if narrow.wanted_below is not None:
-        child = aliased(QueueItem)
+        child = QueueItem.__table__.alias().c
         waits = select(child.id).where(
-            child.state == literal_column("'blocked'"), child.blocked_by == QueueItem.id
+            child.state == literal_column("'blocked'"), child.blocked_by == _ROW.id
         )
-        tests.append((QueueItem.rank >= narrow.wanted_below) | waits.exists())
+        tests.append((_ROW.rank >= narrow.wanted_below) | waits.exists())
     return tests
 
 

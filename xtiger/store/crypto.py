@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,8 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._ring = MultiFernet([Fernet(key) for key in keys])
+        # The tokens of a few consents are opened for every call.
+        self._opened = lru_cache(maxsize=16)(self._ring.decrypt)
 
     def __repr__(self) -> str:
         return "KeyRing(…)"
@@ -31,7 +34,7 @@ class KeyRing:
     def open(self, sealed: bytes) -> Any:
         """The value. Raises PermanentError where no key of the ring fits."""
         try:
-            return exactjson.loads(self._ring.decrypt(sealed))
+            return exactjson.loads(self._opened(sealed))
         except InvalidToken:
             raise PermanentError(
                 "What is stored can't be opened with the keys in use. Put the old key behind "

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
@@ -35,6 +35,14 @@ KEPT_HEADERS = frozenset(
         "x-appminlimit-remaining",
         "xero-correlation-id",
     }
+)
+
+
+# Statements of the hot path are built once (see `leases.GUARDED`).
+_OPEN = insert(Attempt.__table__).returning(Attempt.__table__.c.id)  # type: ignore[arg-type]
+_ELEMENTS = insert(AttemptElement.__table__)  # type: ignore[arg-type]
+_CLOSE = update(Attempt.__table__).where(  # type: ignore[arg-type]
+    Attempt.__table__.c.id == bindparam("this_attempt")
 )
 
 
@@ -78,7 +86,7 @@ def open_attempt(
     """
     connection = session.connection()
     opened = connection.execute(
-        insert(Attempt.__table__).returning(Attempt.__table__.c.id),  # type: ignore[arg-type]
+        _OPEN,
         {
             "organisation_id": lease.organisation_id,
             "run_id": run_id,
@@ -97,7 +105,7 @@ def open_attempt(
         },
     ).scalar_one()
     connection.execute(
-        insert(AttemptElement.__table__),  # type: ignore[arg-type]
+        _ELEMENTS,
         [
             {
                 "attempt_id": opened,
@@ -232,12 +240,8 @@ def close_by_id(
     answer: bytes = b"",
 ) -> None:
     """Closes a call whose row nobody has read."""
-    session.execute(
-        update(Attempt)
-        .where(Attempt.id == attempt_id)
-        .values(_closing(outcome, now, status, headers, answer))
-        .execution_options(synchronize_session=False)
-    )
+    values = _closing(outcome, now, status, headers, answer)
+    session.connection().execute(_CLOSE, {"this_attempt": attempt_id, **values})
 
 
 def _closing(

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.exactjson import Written
@@ -58,12 +58,30 @@ def entry(
 
 
 _NOTHING = Written("[]")
+# Statements of the hot path are built once (see `leases.GUARDED`).
+_APPEND = insert(LogEntry.__table__)  # type: ignore[arg-type]
+_RUN = Run.__table__.c
+_FIGURES = ("succeeded", "unchanged", "failed", "blocked", "calls")
+_COUNT = (
+    update(Run.__table__)  # type: ignore[arg-type]
+    .where(_RUN.id == bindparam("this_run"))
+    .values({name: _RUN[name] + bindparam(f"more_{name}") for name in _FIGURES})
+)
+_MORE_URGENT = (
+    select(_RUN.id)
+    .where(
+        _RUN.organisation_id == bindparam("of"),
+        text("ended_at IS NULL"),
+        _RUN.urgency > bindparam("than"),
+    )
+    .limit(1)
+)
 
 
 def append_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Writes entries, in their order; the only place that does."""
     if rows:
-        session.connection().execute(insert(LogEntry.__table__), rows)  # type: ignore[arg-type]
+        session.connection().execute(_APPEND, rows)
 
 
 def append(session: Session, item: QueueItem | Claimed, **said: Any) -> None:
@@ -127,18 +145,8 @@ def unended_runs(session: Session, organisation_id: int | None = None) -> list[R
 
 def more_urgent(session: Session, organisation_id: int, urgency: int) -> bool:
     """Whether a run waits that goes ahead of one of this urgency."""
-    return (
-        session.scalar(
-            select(Run.id)
-            .where(
-                Run.organisation_id == organisation_id,
-                text("ended_at IS NULL"),
-                Run.urgency > urgency,
-            )
-            .limit(1)
-        )
-        is not None
-    )
+    found = session.connection().execute(_MORE_URGENT, {"of": organisation_id, "than": urgency})
+    return found.first() is not None
 
 
 def unreported_runs(session: Session) -> list[int]:
@@ -180,14 +188,9 @@ def sum_up(session: Session, run: Run) -> None:
 
 def count(session: Session, run_id: int | None, **steps: int) -> None:
     """Adds to a run's figures."""
-    if run_id is None:
-        return
-    session.execute(
-        update(Run)
-        .where(Run.id == run_id)
-        .values({name: getattr(Run, name) + step for name, step in steps.items()})
-        .execution_options(synchronize_session=False)
-    )
+    if run_id is not None and any(steps.values()):
+        more = {f"more_{name}": steps.get(name, 0) for name in _FIGURES}
+        session.connection().execute(_COUNT, {"this_run": run_id, **more})
 
 
 def failures_by_cause(session: Session, run_id: int) -> list[tuple[str, str, int]]:

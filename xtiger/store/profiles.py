@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -90,13 +90,11 @@ def sync_flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, S
     for ref in dict.fromkeys(refs):
         by_module.setdefault(ref.module, []).append(ref.id)
     found: dict[RecordRef, SyncFlag] = {}
+    connection = session.connection()
     for module, ids in by_module.items():
         for start in range(0, len(ids), 500):
-            for record_id, allow, kind, organisation_id in session.execute(
-                select(Flag.record_id, Flag.allow, Flag.document_type, Flag.organisation_id).where(
-                    Flag.module == module.value, Flag.record_id.in_(ids[start : start + 500])
-                )
-            ):
+            some = {"of": module.value, "ids": ids[start : start + 500]}
+            for record_id, allow, kind, organisation_id in connection.execute(_FLAGS, some):
                 flag = SyncFlag(allow, DocumentType(kind), organisation_id)
                 found[RecordRef(module, record_id)] = flag
     return found
@@ -256,16 +254,24 @@ def pause_of_all(session: Session) -> Pause | None:
     return Pause(datetime.fromisoformat(found["at"]), str(found["by"])) if found else None
 
 
+# Statements of the hot path are built once (see `leases.GUARDED`).
+_ALL_PAUSED = (
+    select(Setting.__table__.c.name)
+    .where(Setting.__table__.c.name == PAUSED, Setting.__table__.c.value.is_not(None))
+    .exists()
+)
+_IS_PAUSED = select(or_(Organisation.__table__.c.paused_at.is_not(None), _ALL_PAUSED)).where(
+    Organisation.__table__.c.id == bindparam("of")
+)
+_FLAG = Flag.__table__.c
+_FLAGS = select(_FLAG.record_id, _FLAG.allow, _FLAG.document_type, _FLAG.organisation_id).where(
+    _FLAG.module == bindparam("of"), _FLAG.record_id.in_(bindparam("ids", expanding=True))
+)
+
+
 def is_paused(session: Session, organisation_id: int) -> bool:
     """Whether an organisation, or everything, is paused now: asked before each call."""
-    all_of_it = select(Setting.name).where(Setting.name == PAUSED, Setting.value.is_not(None))
-    return bool(
-        session.scalar(
-            select(or_(Organisation.paused_at.is_not(None), all_of_it.exists())).where(
-                Organisation.id == organisation_id
-            )
-        )
-    )
+    return bool(session.connection().execute(_IS_PAUSED, {"of": organisation_id}).scalar())
 
 
 def strict_modules(session: Session, organisation_id: int) -> list[str]:

@@ -10,7 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Insert, and_, case, func, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Insert,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -129,34 +140,35 @@ def _sources(after: State) -> list[str]:
     return [before.value for before, then in TRANSITIONS.items() if after in then]
 
 
+# Statements of the hot path are built once (see `leases.GUARDED`).
+_IDS: BindParameter[int] = bindparam("ids", expanding=True)
+_ROW = QueueItem.__table__.c
+_END = {
+    state: update(QueueItem.__table__)  # type: ignore[arg-type]
+    .where(_ROW.id.in_(_IDS), _ROW.state.in_(_sources(state)))
+    .values(
+        state=state.value, slot=None, blocked_by=None, not_before=None, cause=None, sentence=None
+    )
+    for state in ENDED
+}
+_RELEASE = (
+    update(QueueItem.__table__)  # type: ignore[arg-type]
+    .where(text("state = 'blocked'"), _ROW.blocked_by.in_(_IDS))
+    .values(state=State.PENDING.value, blocked_by=None, sentence=None, cause=None)
+)
+
+
 def end(session: Session, item_ids: Sequence[int], state: State) -> None:
     """Ends items (succeeded, unchanged, superseded, cancelled) and releases their children."""
     if not item_ids:
         return
-    session.execute(
-        update(QueueItem)
-        .where(QueueItem.id.in_(item_ids), QueueItem.state.in_(_sources(state)))
-        .values(
-            state=state.value,
-            slot=None,
-            blocked_by=None,
-            not_before=None,
-            cause=None,
-            sentence=None,
-        )
-        .execution_options(**_QUIET)
-    )
+    session.connection().execute(_END[state], {"ids": item_ids})
     release_children(session, item_ids)
 
 
 def release_children(session: Session, item_ids: Sequence[int]) -> None:
     """Lets what waited for these items go on, at its own old places."""
-    session.execute(
-        update(QueueItem)
-        .where(text("state = 'blocked'"), QueueItem.blocked_by.in_(item_ids))
-        .values(state=State.PENDING.value, blocked_by=None, sentence=None, cause=None)
-        .execution_options(**_QUIET)
-    )
+    session.connection().execute(_RELEASE, {"ids": item_ids})
 
 
 def release_stranded(session: Session, organisation_id: int) -> None:

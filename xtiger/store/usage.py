@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Protocol
 
-from sqlalchemy import case, or_, select
+from sqlalchemy import Update, bindparam, case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.ports import Minute, Usage
+from xtiger.store import leases
+from xtiger.store.leases import Lease
 from xtiger.store.models import Organisation, UsageDay
 from xtiger.store.schema import Database
 
@@ -35,9 +37,31 @@ def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now
         row.minute_began, row.minute_left = minute.began, minute.left
 
 
-def taken(*, day_left: int | None, minute: Minute | None, now: datetime) -> dict[str, Any]:
-    """What `learn` and `logs.touch_success` say of a settled call, for `leases.guard` to write."""
-    values: dict[str, Any] = {
+_TABLE = Organisation.__table__.c
+_NEWER = or_(_TABLE.minute_began.is_(None), _TABLE.minute_began <= bindparam("newest"))
+_DAY_TOLD = {
+    "day_limit": case(
+        (_TABLE.day_limit < bindparam("more_than"), bindparam("then")), else_=_TABLE.day_limit
+    )
+}
+_MINUTE_TOLD = {
+    "minute_began": case((_NEWER, bindparam("newest")), else_=_TABLE.minute_began),
+    "minute_left": case((_NEWER, bindparam("still")), else_=_TABLE.minute_left),
+}
+#: By whether an answer told of the day and of the minute what else it sets.
+_TOLD: dict[tuple[bool, bool], Update] = {
+    (False, False): leases.GUARDED,
+    (True, False): leases.GUARDED.values(_DAY_TOLD),
+    (False, True): leases.GUARDED.values(_MINUTE_TOLD),
+    (True, True): leases.GUARDED.values(_DAY_TOLD | _MINUTE_TOLD),
+}
+
+
+def guard(
+    session: Session, lease: Lease, *, day_left: int | None, minute: Minute | None, now: datetime
+) -> None:
+    """`leases.guard`, with what `learn` and `logs.touch_success` say of a settled call."""
+    values: dict[str, object] = {
         "last_success_at": now,
         "held_until": None,
         "held_why": None,
@@ -46,20 +70,23 @@ def taken(*, day_left: int | None, minute: Minute | None, now: datetime) -> dict
     if day_left is not None:
         more = next((one for one in DAY_LIMITS if one >= day_left), None)
         values |= {"day_left": day_left, "day_left_at": now}
-        if more is not None:
-            values["day_limit"] = case(
-                (Organisation.day_limit < day_left, more), else_=Organisation.day_limit
-            )
+        values |= {"more_than": -1 if more is None else day_left, "then": more or 0}
     if minute is not None:
-        newer = or_(Organisation.minute_began.is_(None), Organisation.minute_began <= minute.began)
-        values |= {
-            "minute_began": case((newer, minute.began), else_=Organisation.minute_began),
-            "minute_left": case((newer, minute.left), else_=Organisation.minute_left),
-        }
-    return values
+        values |= {"newest": minute.began, "still": minute.left}
+    told = _TOLD[day_left is not None, minute is not None]
+    leases.guard(session, lease, told, **values)
 
 
-def minute_of(row: Organisation) -> Minute | None:
+class Told(Protocol):
+    """What of an organisation tells Xero's minute."""
+
+    @property
+    def minute_began(self) -> datetime | None: ...
+    @property
+    def minute_left(self) -> int | None: ...
+
+
+def minute_of(row: Told) -> Minute | None:
     """The window of a minute as the last worker knew it."""
     if row.minute_began is None or row.minute_left is None:
         return None
