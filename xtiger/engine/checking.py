@@ -120,7 +120,8 @@ def there(services: Services, item_id: int, xero_id: str, who: str) -> State:
     """A person says that it arrived as this object: it is read, compared and bound.
 
     `xero_id` is Xero's id or a link that holds it. Answers with what became of the item:
-    succeeded, or failed because it differs from what was meant (nothing is then sent by itself).
+    succeeded, failed because it differs from what was meant (nothing is then sent by itself), or
+    pending because its record was deleted meanwhile and its removal comes next.
     Raises PermanentError with its sentence where it can't be that object, TransientError while
     a worker has the organisation, and what calls raise.
     """

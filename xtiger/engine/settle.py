@@ -183,13 +183,15 @@ class _Settling:
             self._say(element, item, State.FAILED, hint.sentence, cause=cause, quoted=quoted)
             return
         xero_id = answer.xero_id
-        if item.action == REMOVE:
+        deleted = item.action == REMOVE
+        if deleted and self.attempt.verb != Verb.CREATE:
             self._gone.append(item.ref)
             self._ended.append(item.id)
             self._say(element, item, State.SUCCEEDED, _REMOVED, xero_id=xero_id, action=REMOVE)
             return
-        if answer.earlier:
-            # Nobody knows whether it says what this call says: it goes over as an update.
+        if answer.earlier or deleted:
+            # Nobody knows whether it says what this call says: it goes over as an update. One
+            # whose record was deleted before it was found goes from there again.
             self._bind(element, answer, item, agreed, same=False)
             why = {"state": State.PENDING, "cause": None, "sentence": ""}
             self._parked.append((item, why))

@@ -24,6 +24,7 @@ from xtiger.ports import Access, TokenSet, Usage
 from xtiger.store import leases, logs, profiles, usage
 from xtiger.store.leases import Lease
 from xtiger.store.models import Connection, Organisation
+from xtiger.store.prepared import Prepared
 from xtiger.telemetry import logger
 
 T = TypeVar("T")
@@ -130,11 +131,24 @@ class Tenant(NamedTuple):
 
 
 _COLUMNS = Organisation.__table__.c
-# Built once: each call reads by it.
-_TENANT = select(*(_COLUMNS[name] for name in Tenant._fields)).where(_COLUMNS.id == bindparam("of"))
-_STORED = select(
-    Connection.__table__.c.tokens, Connection.__table__.c.broken, Connection.__table__.c.expires_at
-).where(Connection.__table__.c.id == bindparam("of"))
+_TENANT = Prepared(
+    select(*(_COLUMNS[name] for name in Tenant._fields)).where(_COLUMNS.id == bindparam("of"))
+)
+
+
+class _Stored(NamedTuple):
+    """What of a consent's row a call needs."""
+
+    tokens: bytes | None
+    broken: str | None
+    expires_at: datetime | None
+
+
+_STORED = Prepared(
+    select(*(Connection.__table__.c[name] for name in _Stored._fields)).where(
+        Connection.__table__.c.id == bindparam("of")
+    )
+)
 
 
 def call(
@@ -150,7 +164,7 @@ def call(
     might not outlive it, or Xero might have forgotten the key that makes it a repeat.
     """
     with services.database.read() as session:
-        known = session.connection().execute(_TENANT, {"of": lease.organisation_id}).one()
+        (known,) = _TENANT.rows(session, {"of": lease.organisation_id})
     tenant = Tenant(*known)
 
     def in_time(access: Access) -> T:
@@ -342,7 +356,8 @@ def _good_token(services: Services, connection_id: int, not_this: str | None) ->
     deadline = services.clock.now() + timedelta(seconds=2 * services.patience.call)
     while services.clock.now() < deadline:
         with services.database.read() as session:
-            row = session.connection().execute(_STORED, {"of": connection_id}).first()
+            found = _STORED.rows(session, {"of": connection_id})
+        row = _Stored(*found[0]) if found else None
         if row is None or row.tokens is None:
             raise AuthorisationError("Xero isn't connected. Connect it under API details.")
         if row.broken:

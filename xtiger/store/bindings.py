@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Insert, Text, and_, bindparam, delete, select, text, type_coerce, update
@@ -16,6 +15,7 @@ from xtiger.domain import exactjson
 from xtiger.domain.records import Module, RecordRef, XeroLink
 from xtiger.domain.resources import Resource
 from xtiger.store.models import Binding
+from xtiger.store.prepared import Prepared
 
 
 def of_records(
@@ -99,22 +99,23 @@ class Bound:
         return exactjson.loads(self.text) if self.text else None
 
 
-# Statements of the hot path are built once (see `leases.GUARDED`).
 _ROW = Binding.__table__.c
-_AGREED = select(
-    _ROW.record_id,
-    _ROW.id,
-    _ROW.xero_id,
-    _ROW.number,
-    _ROW.xero_status,
-    _ROW.agreed_hash,
-    type_coerce(_ROW.agreed, Text),
-).where(
-    _ROW.organisation_id == bindparam("of"),
-    _ROW.module == bindparam("kind"),
-    _ROW.record_id.in_(bindparam("ids", expanding=True)),
+_AGREED = Prepared(
+    select(
+        _ROW.record_id,
+        _ROW.id,
+        _ROW.xero_id,
+        _ROW.number,
+        _ROW.xero_status,
+        _ROW.agreed_hash,
+        type_coerce(_ROW.agreed, Text),
+    ).where(
+        _ROW.organisation_id == bindparam("of"),
+        _ROW.module == bindparam("kind"),
+        _ROW.record_id.in_(bindparam("ids", expanding=True)),
+    )
 )
-_UNWRITTEN = (
+_UNWRITTEN = Prepared(
     select(
         _ROW.id,
         _ROW.module,
@@ -128,7 +129,7 @@ _UNWRITTEN = (
     .order_by(_ROW.id)
     .limit(bindparam("most"))
 )
-_WRITTEN = (
+_WRITTEN = Prepared(
     update(Binding.__table__)  # type: ignore[arg-type]
     .where(
         _ROW.id.in_(bindparam("ids", expanding=True)), _ROW.agreed_at == bindparam("agreed_then")
@@ -145,11 +146,10 @@ def agreed_of(
     for ref in refs:
         by_module.setdefault(ref.module, []).append(ref.id)
     found: dict[RecordRef, Bound] = {}
-    connection = session.connection()
     for module, ids in by_module.items():
         for start in range(0, len(ids), 500):
             some = {"of": organisation_id, "kind": module.value, "ids": ids[start : start + 500]}
-            for row in connection.execute(_AGREED, some):
+            for row in _AGREED.rows(session, some):
                 found[RecordRef(module, row[0])] = Bound(*row[1:])
     return found
 
@@ -191,7 +191,6 @@ def row(
     }
 
 
-@cache
 def _bind(dialect: str) -> Insert:
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = make(Binding.__table__)  # type: ignore[arg-type]
@@ -212,6 +211,9 @@ def _bind(dialect: str) -> Insert:
     )
 
 
+_BIND = Prepared(_bind, sets=[column.name for column in _ROW if column.name != "id"])
+
+
 def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Binds records, or brings their bindings up to date: many `row`s in one statement.
 
@@ -219,8 +221,7 @@ def bind_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """
     if not rows:
         return
-    connection = session.connection()
-    connection.execute(_bind(connection.dialect.name), rows)
+    _BIND.many(session, rows)
 
 
 def still_same(session: Session, rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -259,7 +260,7 @@ class Unwritten:
 
 def unwritten(session: Session, organisation_id: int, *, limit: int = 500) -> list[Unwritten]:
     """Bindings whose CRM records don't carry Xero's id and number yet."""
-    rows = session.connection().execute(_UNWRITTEN, {"of": organisation_id, "most": limit})
+    rows = _UNWRITTEN.rows(session, {"of": organisation_id, "most": limit})
     return [
         Unwritten(one, RecordRef(Module(module), record_id), XeroLink(xero_id, number, status), at)
         for one, module, record_id, xero_id, number, status, at in rows
@@ -271,6 +272,5 @@ def written(session: Session, rows: Iterable[Unwritten]) -> None:
     at: dict[datetime, list[int]] = {}
     for row in rows:
         at.setdefault(row.agreed_at, []).append(row.id)
-    connection = session.connection()
     for agreed_at, ids in at.items():
-        connection.execute(_WRITTEN, {"ids": ids, "agreed_then": agreed_at})
+        _WRITTEN.run(session, {"ids": ids, "agreed_then": agreed_at})

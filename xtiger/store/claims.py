@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.store.models import QueueItem
+from xtiger.store.prepared import Prepared
 
 _QUIET = {"synchronize_session": False}
 
@@ -84,8 +85,7 @@ class Claimed:
 _ROW = QueueItem.__table__.c
 _CLAIMED = [_ROW[one.name] for one in fields(Claimed)]
 _place = attrgetter("id")
-# Built once (see `leases.GUARDED`).
-_TAKE = (
+_TAKE = Prepared(
     update(QueueItem.__table__)  # type: ignore[arg-type]
     .where(_ROW.id.in_(bindparam("ids", expanding=True)))
     .values(state=State.RUNNING.value, slot=None, run_id=bindparam("by"), not_before=None)
@@ -124,11 +124,10 @@ def claim(
         # Somebody may take an item out meanwhile: what is locked is looked at again.
         .with_for_update()
     )
-    connection = session.connection()
-    ids = connection.execute(due).scalars().all()
+    ids = session.connection().execute(due).scalars().all()
     if not ids:
         return []
-    taken = connection.execute(_TAKE, {"ids": ids, "by": run_id})
+    taken = _TAKE.rows(session, {"ids": ids, "by": run_id})
     return sorted((Claimed(*row) for row in taken), key=_place)
 
 

@@ -19,6 +19,7 @@ from xtiger.domain.resources import CATALOGUE, Resource, Verb
 from xtiger.ports import Call, Owner
 from xtiger.store.leases import Lease
 from xtiger.store.models import Attempt, AttemptElement
+from xtiger.store.prepared import Prepared
 
 JSON = "application/json"
 #: Bodies are repetitive: zlib's quickest level takes a third of the time for a tenth more bytes.
@@ -38,11 +39,34 @@ KEPT_HEADERS = frozenset(
 )
 
 
-# Statements of the hot path are built once (see `leases.GUARDED`).
-_OPEN = insert(Attempt.__table__).returning(Attempt.__table__.c.id)  # type: ignore[arg-type]
-_ELEMENTS = insert(AttemptElement.__table__)  # type: ignore[arg-type]
-_CLOSE = update(Attempt.__table__).where(  # type: ignore[arg-type]
-    Attempt.__table__.c.id == bindparam("this_attempt")
+_OPEN = Prepared(
+    insert(Attempt.__table__).returning(Attempt.__table__.c.id),  # type: ignore[arg-type]
+    sets=(
+        "organisation_id",
+        "run_id",
+        "fence",
+        "resource",
+        "verb",
+        "xero_id",
+        "owner_resource",
+        "owner_id",
+        "content_type",
+        "idempotency_key",
+        "body",
+        "body_hash",
+        "opened_at",
+        "sends",
+    ),
+)
+_ELEMENTS = Prepared(
+    insert(AttemptElement.__table__),  # type: ignore[arg-type]
+    sets=[column.name for column in AttemptElement.__table__.columns if column.name != "id"],
+)
+_CLOSE = Prepared(
+    update(Attempt.__table__).where(  # type: ignore[arg-type]
+        Attempt.__table__.c.id == bindparam("this_attempt")
+    ),
+    sets=("closed_at", "outcome", "status", "answer_headers", "answer"),
 )
 
 
@@ -84,9 +108,8 @@ def open_attempt(
     `xero_id`, `owner` and `content_type` are those of the `Call`; a file's `body` is the file.
     Answers with the attempt's id.
     """
-    connection = session.connection()
-    opened = connection.execute(
-        _OPEN,
+    ((opened,),) = _OPEN.rows(
+        session,
         {
             "organisation_id": lease.organisation_id,
             "run_id": run_id,
@@ -103,9 +126,9 @@ def open_attempt(
             "opened_at": now,
             "sends": 1,
         },
-    ).scalar_one()
-    connection.execute(
-        _ELEMENTS,
+    )
+    _ELEMENTS.many(
+        session,
         [
             {
                 "attempt_id": opened,
@@ -241,7 +264,7 @@ def close_by_id(
 ) -> None:
     """Closes a call whose row nobody has read."""
     values = _closing(outcome, now, status, headers, answer)
-    session.connection().execute(_CLOSE, {"this_attempt": attempt_id, **values})
+    _CLOSE.run(session, {"this_attempt": attempt_id, **values})
 
 
 def _closing(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import LeaseLost
 from xtiger.store.models import Connection, Organisation
+from xtiger.store.prepared import Prepared
 from xtiger.store.schema import Database
 
 
@@ -72,29 +73,29 @@ def lock_all(session: Session) -> None:
 
 
 _TABLE = Organisation.__table__
-#: Finds an organisation's row while the lease on it is ours. Statements of the hot path are
-#: built once: building one costs more than SQLite takes to run it.
+#: Finds an organisation's row while the lease on it is ours.
 GUARDED: Update = update(_TABLE).where(  # type: ignore[arg-type]
     _TABLE.c.id == bindparam("leased"), _TABLE.c.fence == bindparam("with_fence")
 )
+_GUARD = Prepared(GUARDED, sets=("holder",))
+_RENEW = Prepared(GUARDED, sets=("holder", "lease_until"))
 
 
-def guard(session: Session, lease: Lease, statement: Update = GUARDED, **values: Any) -> None:
+def guard(session: Session, lease: Lease, statement: Prepared = _GUARD, **values: Any) -> None:
     """Locks the lease row for the rest of the transaction. Raises LeaseLost if it's not ours.
 
-    `values` are columns of the organisation that are written along; `statement` is `GUARDED`
-    with what else it sets.
+    `statement` is `GUARDED` with what else it sets to `values`.
 
     Expiry alone doesn't lose a lease: only a later holder, who has a larger fence, does.
     """
     named = {"leased": lease.organisation_id, "with_fence": lease.fence, "holder": lease.holder}
-    if session.connection().execute(statement, named | values).rowcount != 1:
+    if statement.run(session, named | values).rowcount != 1:
         raise LeaseLost("Another worker has taken over this organisation.")
 
 
 def renew(session: Session, lease: Lease, *, now: datetime, seconds: float) -> None:
     """Puts the expiry off, inside a transaction that is guarded by it."""
-    guard(session, lease, lease_until=now + timedelta(seconds=seconds))
+    guard(session, lease, _RENEW, lease_until=now + timedelta(seconds=seconds))
 
 
 def release(database: Database, lease: Lease) -> None:

@@ -15,6 +15,7 @@ from xtiger.domain.queueing import State
 from xtiger.store import wakes
 from xtiger.store.claims import Claimed
 from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run
+from xtiger.store.prepared import Prepared
 
 
 def entry(
@@ -58,16 +59,18 @@ def entry(
 
 
 _NOTHING = Written("[]")
-# Statements of the hot path are built once (see `leases.GUARDED`).
-_APPEND = insert(LogEntry.__table__)  # type: ignore[arg-type]
+_APPEND = Prepared(
+    insert(LogEntry.__table__),  # type: ignore[arg-type]
+    sets=[column.name for column in LogEntry.__table__.columns if column.name != "id"],
+)
 _RUN = Run.__table__.c
 _FIGURES = ("succeeded", "unchanged", "failed", "blocked", "calls")
-_COUNT = (
+_COUNT = Prepared(
     update(Run.__table__)  # type: ignore[arg-type]
     .where(_RUN.id == bindparam("this_run"))
     .values({name: _RUN[name] + bindparam(f"more_{name}") for name in _FIGURES})
 )
-_MORE_URGENT = (
+_MORE_URGENT = Prepared(
     select(_RUN.id)
     .where(
         _RUN.organisation_id == bindparam("of"),
@@ -81,7 +84,7 @@ _MORE_URGENT = (
 def append_many(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Writes entries, in their order; the only place that does."""
     if rows:
-        session.connection().execute(_APPEND, rows)
+        _APPEND.many(session, rows)
 
 
 def append(session: Session, item: QueueItem | Claimed, **said: Any) -> None:
@@ -145,8 +148,7 @@ def unended_runs(session: Session, organisation_id: int | None = None) -> list[R
 
 def more_urgent(session: Session, organisation_id: int, urgency: int) -> bool:
     """Whether a run waits that goes ahead of one of this urgency."""
-    found = session.connection().execute(_MORE_URGENT, {"of": organisation_id, "than": urgency})
-    return found.first() is not None
+    return bool(_MORE_URGENT.rows(session, {"of": organisation_id, "than": urgency}))
 
 
 def unreported_runs(session: Session) -> list[int]:
@@ -190,7 +192,7 @@ def count(session: Session, run_id: int | None, **steps: int) -> None:
     """Adds to a run's figures."""
     if run_id is not None and any(steps.values()):
         more = {f"more_{name}": steps.get(name, 0) for name in _FIGURES}
-        session.connection().execute(_COUNT, {"this_run": run_id, **more})
+        _COUNT.run(session, {"this_run": run_id, **more})
 
 
 def failures_by_cause(session: Session, run_id: int) -> list[tuple[str, str, int]]:

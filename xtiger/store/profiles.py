@@ -23,6 +23,7 @@ from xtiger.store.models import (
     Setting,
     Template,
 )
+from xtiger.store.prepared import Prepared
 
 
 def organisations(session: Session, *, chosen: bool | None = True) -> list[Organisation]:
@@ -90,11 +91,10 @@ def sync_flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, S
     for ref in dict.fromkeys(refs):
         by_module.setdefault(ref.module, []).append(ref.id)
     found: dict[RecordRef, SyncFlag] = {}
-    connection = session.connection()
     for module, ids in by_module.items():
         for start in range(0, len(ids), 500):
             some = {"of": module.value, "ids": ids[start : start + 500]}
-            for record_id, allow, kind, organisation_id in connection.execute(_FLAGS, some):
+            for record_id, allow, kind, organisation_id in _FLAGS.rows(session, some):
                 flag = SyncFlag(allow, DocumentType(kind), organisation_id)
                 found[RecordRef(module, record_id)] = flag
     return found
@@ -254,24 +254,28 @@ def pause_of_all(session: Session) -> Pause | None:
     return Pause(datetime.fromisoformat(found["at"]), str(found["by"])) if found else None
 
 
-# Statements of the hot path are built once (see `leases.GUARDED`).
 _ALL_PAUSED = (
     select(Setting.__table__.c.name)
     .where(Setting.__table__.c.name == PAUSED, Setting.__table__.c.value.is_not(None))
     .exists()
 )
-_IS_PAUSED = select(or_(Organisation.__table__.c.paused_at.is_not(None), _ALL_PAUSED)).where(
-    Organisation.__table__.c.id == bindparam("of")
+_IS_PAUSED = Prepared(
+    select(or_(Organisation.__table__.c.paused_at.is_not(None), _ALL_PAUSED)).where(
+        Organisation.__table__.c.id == bindparam("of")
+    )
 )
 _FLAG = Flag.__table__.c
-_FLAGS = select(_FLAG.record_id, _FLAG.allow, _FLAG.document_type, _FLAG.organisation_id).where(
-    _FLAG.module == bindparam("of"), _FLAG.record_id.in_(bindparam("ids", expanding=True))
+_FLAGS = Prepared(
+    select(_FLAG.record_id, _FLAG.allow, _FLAG.document_type, _FLAG.organisation_id).where(
+        _FLAG.module == bindparam("of"), _FLAG.record_id.in_(bindparam("ids", expanding=True))
+    )
 )
 
 
 def is_paused(session: Session, organisation_id: int) -> bool:
     """Whether an organisation, or everything, is paused now: asked before each call."""
-    return bool(session.connection().execute(_IS_PAUSED, {"of": organisation_id}).scalar())
+    found = _IS_PAUSED.rows(session, {"of": organisation_id})
+    return bool(found and found[0][0])
 
 
 def strict_modules(session: Session, organisation_id: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BindParameter,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    or_,
     select,
     text,
     update,
@@ -32,6 +34,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
 from xtiger.store.claims import Claimed
 from xtiger.store.models import QueueItem
+from xtiger.store.prepared import Prepared
 
 _QUIET = {"synchronize_session": False}
 
@@ -140,18 +143,24 @@ def _sources(after: State) -> list[str]:
     return [before.value for before, then in TRANSITIONS.items() if after in then]
 
 
-# Statements of the hot path are built once (see `leases.GUARDED`).
 _IDS: BindParameter[int] = bindparam("ids", expanding=True)
 _ROW = QueueItem.__table__.c
 _END = {
-    state: update(QueueItem.__table__)  # type: ignore[arg-type]
-    .where(_ROW.id.in_(_IDS), _ROW.state.in_(_sources(state)))
-    .values(
-        state=state.value, slot=None, blocked_by=None, not_before=None, cause=None, sentence=None
+    state: Prepared(
+        update(QueueItem.__table__)  # type: ignore[arg-type]
+        .where(_ROW.id.in_(_IDS), or_(*(_ROW.state == one for one in _sources(state))))
+        .values(
+            state=state.value,
+            slot=None,
+            blocked_by=None,
+            not_before=None,
+            cause=None,
+            sentence=None,
+        )
     )
     for state in ENDED
 }
-_RELEASE = (
+_RELEASE = Prepared(
     update(QueueItem.__table__)  # type: ignore[arg-type]
     .where(text("state = 'blocked'"), _ROW.blocked_by.in_(_IDS))
     .values(state=State.PENDING.value, blocked_by=None, sentence=None, cause=None)
@@ -162,13 +171,13 @@ def end(session: Session, item_ids: Sequence[int], state: State) -> None:
     """Ends items (succeeded, unchanged, superseded, cancelled) and releases their children."""
     if not item_ids:
         return
-    session.connection().execute(_END[state], {"ids": item_ids})
+    _END[state].run(session, {"ids": item_ids})
     release_children(session, item_ids)
 
 
 def release_children(session: Session, item_ids: Sequence[int]) -> None:
     """Lets what waited for these items go on, at its own old places."""
-    session.connection().execute(_RELEASE, {"ids": item_ids})
+    _RELEASE.run(session, {"ids": item_ids})
 
 
 def release_stranded(session: Session, organisation_id: int) -> None:
@@ -206,13 +215,18 @@ def park(
     goes in a smaller one.
 
     If the record changed while the item was in its call, a second item waits already: this
-    one takes the newest version over, goes back to pending, and the second is superseded.
+    one takes the newest version over, goes back to pending, and the second is superseded. So it
+    takes over that the record was deleted: from then on it is a removal, at its turn.
     """
     assert state in WAITING
     slot = slot_of(RecordRef(Module(item.module), item.record_id))
     newer = 0
+    becomes: dict[str, object] = {}
     for _taken in range(5):
-        newer += _supersede(session, item.organisation_id, slot, by=item.id)
+        younger = _supersede(session, item.organisation_id, slot, by=item.id)
+        if younger is not None:
+            newer += younger.changes
+            becomes = {"action": younger.action, "rank": younger.rank}
         if newer and state is State.FAILED:
             state, counts = State.PENDING, False
         try:
@@ -229,6 +243,7 @@ def park(
                         tries=QueueItem.tries + (1 if counts else 0),
                         doubts=QueueItem.doubts + (1 if doubted else 0),
                         changes=QueueItem.changes + newer,
+                        **becomes,
                     )
                     .execution_options(**_QUIET)
                 )
@@ -238,17 +253,17 @@ def park(
     raise TransientError("The record keeps changing; XTiger puts it back in a moment.")
 
 
-def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) -> int:
-    """Ends a younger item that holds the slot; answers with the changes it carried."""
+def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) -> Any:
+    """Ends a younger item that holds the slot; answers with its changes, action and rank."""
     younger = session.execute(
-        select(QueueItem.id, QueueItem.changes).where(
+        select(QueueItem.id, QueueItem.changes, QueueItem.action, QueueItem.rank).where(
             QueueItem.organisation_id == organisation_id,
             QueueItem.slot == slot,
             QueueItem.id != by,
         )
     ).first()
     if younger is None:
-        return 0
+        return None
     session.execute(
         update(QueueItem)
         .where(text("state = 'blocked'"), QueueItem.blocked_by == younger.id)
@@ -256,7 +271,7 @@ def _supersede(session: Session, organisation_id: int, slot: str, *, by: int) ->
         .execution_options(**_QUIET)
     )
     end(session, [younger.id], State.SUPERSEDED)
-    return int(younger.changes)
+    return younger
 
 
 def put_back(

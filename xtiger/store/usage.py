@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import Update, bindparam, case, or_, select
+from sqlalchemy import bindparam, case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from xtiger.ports import Minute, Usage
 from xtiger.store import leases
 from xtiger.store.leases import Lease
 from xtiger.store.models import Organisation, UsageDay
+from xtiger.store.prepared import Prepared
 from xtiger.store.schema import Database
 
 #: Calls a day and organisation: Xero's Starter tier, and all others (FACTS section 2).
@@ -48,12 +49,15 @@ _MINUTE_TOLD = {
     "minute_began": case((_NEWER, bindparam("newest")), else_=_TABLE.minute_began),
     "minute_left": case((_NEWER, bindparam("still")), else_=_TABLE.minute_left),
 }
+_TAKEN = ("last_success_at", "held_until", "held_why", "held_times")
 #: By whether an answer told of the day and of the minute what else it sets.
-_TOLD: dict[tuple[bool, bool], Update] = {
-    (False, False): leases.GUARDED,
-    (True, False): leases.GUARDED.values(_DAY_TOLD),
-    (False, True): leases.GUARDED.values(_MINUTE_TOLD),
-    (True, True): leases.GUARDED.values(_DAY_TOLD | _MINUTE_TOLD),
+_TOLD = {
+    (day, minute): Prepared(
+        leases.GUARDED.values((_DAY_TOLD if day else {}) | (_MINUTE_TOLD if minute else {})),
+        sets=("holder", *_TAKEN, *(("day_left", "day_left_at") if day else ())),
+    )
+    for day in (False, True)
+    for minute in (False, True)
 }
 
 
@@ -61,12 +65,7 @@ def guard(
     session: Session, lease: Lease, *, day_left: int | None, minute: Minute | None, now: datetime
 ) -> None:
     """`leases.guard`, with what `learn` and `logs.touch_success` say of a settled call."""
-    values: dict[str, object] = {
-        "last_success_at": now,
-        "held_until": None,
-        "held_why": None,
-        "held_times": 0,
-    }
+    values: dict[str, object] = dict(zip(_TAKEN, (now, None, None, 0), strict=True))
     if day_left is not None:
         more = next((one for one in DAY_LIMITS if one >= day_left), None)
         values |= {"day_left": day_left, "day_left_at": now}

@@ -130,6 +130,8 @@ WORDS: Mapping[str, str] = {
     "check.there.succeeded": "{label} is linked: Xero has what was meant.",
     "check.there.failed": "{label} is linked, but Xero has something else than was meant. "
     "The reason stands below; Retry sends it as an update.",
+    "check.there.pending": "{label} is linked. It was deleted in the CRM, so it goes from Xero "
+    "next.",
     "check.not_there": "{label} goes again in its old place, #{position}.",
     "check.gone": "#{position} isn't unclear any more. Nothing was done.",
     "check.choose": "Choose one of those Xero has, or paste its Xero id or link.",
