@@ -195,6 +195,8 @@ class Worker(Beats):
         factor = min(1, services.settings.time_factor)
         self._turns = Turns(SLICE * factor, self._others_wait)
         services.crowded = self._turns.crowded
+        #: What takes tokens while the database is there.
+        self._taker: Any = None
 
     def run(self, ready: Callable[[], None]) -> None:
         """Works until SIGTERM or SIGINT; calls under way come to their end first.
@@ -206,43 +208,65 @@ class Worker(Beats):
 
     async def _run(self, ready: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        working: asyncio.Future[None] = asyncio.ensure_future(self._work_on())
+        leaving = asyncio.Event()
 
         def leave() -> None:
             self.hush()
-            working.cancel()
+            leaving.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, leave)
+        working = asyncio.ensure_future(self._work_on())
         self.start()
         ready()
+        told = asyncio.ensure_future(leaving.wait())
         try:
-            await working
-        except asyncio.CancelledError:
-            pass
+            await asyncio.wait({told, working}, return_when=asyncio.FIRST_COMPLETED)
+            await self._leave(working)
+            told.cancel()
+            if not working.cancelled():
+                working.result()  # a fault of ours is told, never kept
         finally:
             self._pool.shutdown(wait=True)
             self.stop()
 
+    async def _leave(self, working: asyncio.Future[None]) -> None:
+        """Comes to the end: told, not cancelled, since a cancellation that meets the end of a
+        query is lost. Only who can't even reach the database is cancelled."""
+        first = True
+        while not working.done():
+            if self._taker is not None:
+                self._taker.stop()
+            elif not first:
+                working.cancel()
+            await asyncio.wait({working}, timeout=_AGAIN)
+            first = False
+
     async def _work_on(self) -> None:
         """Takes tokens; begins again wherever the database was away. The watchdog ends it all."""
+        from procrastinate.worker import Worker as Taker
+
         while not self._ending.is_set():
             app = _engine_of(self._services.database, self._tokens._schema)
             app.task(name=TASK, queue=QUEUE)(self._take)
             try:
                 async with app.open_async():
                     tidying = asyncio.ensure_future(self._tidy(app))
+                    self._taker = Taker(
+                        app=app,
+                        queues=[QUEUE],
+                        name=self._services.worker,
+                        concurrency=self._slots,
+                        fetch_job_polling_interval=_LOOK,
+                        delete_jobs="always",
+                        install_signal_handlers=False,
+                    )
                     try:
-                        await app.run_worker_async(
-                            queues=[QUEUE],
-                            name=self._services.worker,
-                            concurrency=self._slots,
-                            fetch_job_polling_interval=_LOOK,
-                            delete_jobs="always",
-                            install_signal_handlers=False,
-                        )
+                        if not self._ending.is_set():
+                            await self._taker.run()
                     finally:
-                        tidying.cancel()
+                        self._taker = None
+                        await _cancelled(tidying)
             except Exception as error:
                 log.warning("no tokens", why=str(error.__cause__ or error))
             if not self._ending.is_set():
@@ -278,11 +302,22 @@ class Worker(Beats):
         from procrastinate.jobs import Status
 
         while True:
-            for job in await app.job_manager.get_stalled_jobs(
-                queue=QUEUE, seconds_since_heartbeat=_STALLED
-            ):
-                await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+            try:
+                for job in await app.job_manager.get_stalled_jobs(
+                    queue=QUEUE, seconds_since_heartbeat=_STALLED
+                ):
+                    await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+            except Exception as error:
+                # Another worker took it out first, or the database is away: the next tidying.
+                log.warning("tokens not tidied", why=str(error.__cause__ or error))
             await asyncio.sleep(_TIDY)
+
+
+async def _cancelled(task: asyncio.Future[None]) -> None:
+    """Cancels a task until it has ended: a cancellation that meets the end of a query is lost."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN)
 
 
 class _OneLine(logging.Handler):

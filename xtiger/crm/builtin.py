@@ -37,6 +37,7 @@ from sqlalchemy.orm import (
 from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
 from xtiger.domain.money import Amounts, DocumentLine, DocumentTotals, Tax, document_totals
 from xtiger.domain.records import Field, FieldKind, Module, ModuleInfo, RecordRef, XeroLink
+from xtiger.store.prepared import Prepared
 
 
 class Money(TypeDecorator[Decimal]):
@@ -288,24 +289,40 @@ INVOICES = ModuleInfo(
 Rows = Callable[[Session, Sequence[int]], Iterable[Any]]
 
 
-def _plain(thing: Any, info: ModuleInfo) -> dict[str, Any]:
-    return {
-        field.name: getattr(thing, field.name)
-        for field in info.fields
-        if field.kind is not FieldKind.LINK
-    }
+class _Plain(NamedTuple):
+    """A record without lines: its columns in the order of the module's fields."""
+
+    id: int
+    status: str
+    created_at: datetime
+    label: str
+    values: Sequence[Any]
 
 
 def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
-    def read(thing: Any) -> Snapshot:
-        return Snapshot(thing.label, _plain(thing, info), thing.created_at, status=thing.status)
+    names = [field.name for field in info.fields]
+
+    def read(thing: _Plain) -> Snapshot:
+        fields = dict(zip(names, thing.values, strict=True))
+        stamp = thing.values, thing.label, thing.status
+        return Snapshot(thing.label, fields, thing.created_at, status=thing.status, stamp=stamp)
 
     return read
 
 
-def _read_invoice(invoice: Any) -> Snapshot:
-    values = _plain(invoice, INVOICES)
-    values["contact"] = RecordRef(Module.CONTACTS, str(invoice.contact_id))
+def _read_invoice(invoice: _Document) -> Snapshot:
+    values = {
+        "number": invoice.number,
+        "date": invoice.date,
+        "due_date": invoice.due_date,
+        "reference": invoice.reference,
+        "currency": invoice.currency,
+        "amounts": invoice.amounts,
+        "subtotal": invoice.subtotal,
+        "tax_total": invoice.tax_total,
+        "total": invoice.total,
+        "contact": RecordRef(Module.CONTACTS, str(invoice.contact_id)),
+    }
     lines = tuple(
         {
             "product": RecordRef(Module.PRODUCTS, str(product)) if product else None,
@@ -321,7 +338,8 @@ def _read_invoice(invoice: Any) -> Snapshot:
             invoice.lines
         )
     )
-    return Snapshot(invoice.number, values, invoice.created_at, lines, invoice.status)
+    stamp = tuple(invoice)
+    return Snapshot(invoice.number, values, invoice.created_at, lines, invoice.status, stamp)
 
 
 class _Document(NamedTuple):
@@ -344,10 +362,12 @@ class _Document(NamedTuple):
 
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_DOCUMENTS = select(*(getattr(Invoice, name) for name in _Document._fields[:-1])).where(
-    Invoice.id.in_(_IDS)
+_DOCUMENTS = Prepared(
+    select(*(Invoice.__table__.c[name] for name in _Document._fields[:-1])).where(
+        Invoice.__table__.c.id.in_(_IDS)
+    )
 )
-_LINES = (
+_LINES = Prepared(
     select(
         InvoiceLine.invoice_id,
         InvoiceLine.product_id,
@@ -369,21 +389,23 @@ def _documents(session: Session, ids: Sequence[int]) -> Iterator[_Document]:
     """Invoices with their lines, by two statements."""
     chosen = {"ids": ids}
     lines: dict[int, list[Any]] = {}
-    for line in session.execute(_LINES, chosen):
+    for line in _LINES.rows(session, chosen):
         lines.setdefault(line[0], []).append(line)
-    for row in session.execute(_DOCUMENTS, chosen):
+    for row in _DOCUMENTS.rows(session, chosen):
         yield _Document._make((*row, lines.get(row[0], [])))
 
 
 def _rows_of(model: Any, info: ModuleInfo, label: Any) -> Rows:
     """Reads a module without lines by one statement; `label` is what people call a record."""
     names = ("id", "status", "created_at", *(field.name for field in info.fields))
-    statement = select(*(getattr(model, name) for name in names), label.label("label")).where(
-        model.id.in_(_IDS)
-    )
+    columns = [getattr(model, name) for name in names]
+    columns.insert(3, label.label("label"))
+    statement = Prepared(select(*columns).where(model.id.in_(_IDS)))
 
-    def rows(session: Session, ids: Sequence[int]) -> Iterable[Any]:
-        return session.execute(statement, {"ids": ids})
+    def rows(session: Session, ids: Sequence[int]) -> Iterable[_Plain]:
+        for row in statement.rows(session, {"ids": ids}):
+            one, status, created_at, label, *values = row
+            yield _Plain(one, status, created_at, label, values)
 
     return rows
 

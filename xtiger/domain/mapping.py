@@ -86,8 +86,7 @@ class BuildContext:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """A payload, and what Xero's answer must equal."""
 
     payload: dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -50,8 +50,7 @@ from xtiger.telemetry import logger
 log = logger("build")
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """One element that was built and waits for its call; a DELETE names its object."""
 
     item: Claimed
@@ -401,9 +400,7 @@ class Builder:
             amount=outcome.amount,
             currency=outcome.currency,
             verb=Verb.UPDATE if bound else Verb.CREATE,
-            data=exactjson.dumps(
-                only_emptied(outcome.payload, bound.agreed) if bound else outcome.payload
-            ),
+            data=_data(outcome.payload, agreed, bound),
             template_id=template_id,
         )
 
@@ -436,6 +433,13 @@ class Builder:
             ),
             None,
         )
+
+
+def _data(payload: Mapping[str, Any], agreed: Agreed, bound: Bound | None) -> bytes:
+    """The bytes of one element; most are what is agreed on, and that was written already."""
+    if bound is not None:
+        return exactjson.dumps(only_emptied(payload, bound.agreed))
+    return agreed.text.encode() if agreed.whole else exactjson.dumps(payload)
 
 
 def _compiled(body: Any, described: ModuleInfo) -> CompiledMapper:

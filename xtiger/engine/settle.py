@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -51,13 +51,16 @@ class Journalled(Protocol):
     def owner_resource(self) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What both sides have once a payload is stored: JSON with sorted keys, and its hash."""
+class Agreed(NamedTuple):
+    """What both sides have once a payload is stored: JSON with sorted keys, and its hash.
+
+    `whole`: that is the payload's own JSON, with nothing left out.
+    """
 
     text: Written
     digest: str
     document_type: str | None
+    whole: bool = False
 
 
 #: What of a payload tells a create from an update: no part of what is agreed on.
@@ -76,10 +79,11 @@ def agreed_of(resource: Resource, payload: Mapping[str, Any]) -> Agreed:
     data = exactjson.dumps(payload, sort=True)
     # A create of a document that leaves nothing empty is what both sides agree on, as it is.
     left_out = _LEFT_OUT[resource]
-    if any(sign in data for sign in _EMPTIES) or not left_out.isdisjoint(payload):
+    whole = left_out.isdisjoint(payload) and not any(sign in data for sign in _EMPTIES)
+    if not whole:
         data = exactjson.dumps(comparable(resource, payload), sort=True)
     kind = _KIND_OF.get(str(payload.get("Type")))
-    return Agreed(Written(data.decode()), sha256(data).hexdigest(), kind)
+    return Agreed(Written(data.decode()), sha256(data).hexdigest(), kind, whole)
 
 
 def comparable(resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -57,8 +58,7 @@ def mark(session: Session) -> int:
     return session.scalar(select(func.max(QueueItem.id))) or 0
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A running item as its drain sees it: what a row says, without the row."""
 
     id: int
@@ -83,7 +83,7 @@ class Claimed:
 
 
 _ROW = QueueItem.__table__.c
-_CLAIMED = [_ROW[one.name] for one in fields(Claimed)]
+_CLAIMED = [_ROW[name] for name in Claimed._fields]
 _place = attrgetter("id")
 _TAKE = Prepared(
     update(QueueItem.__table__)  # type: ignore[arg-type]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import bindparam, insert, select, text, update
@@ -70,8 +69,7 @@ _CLOSE = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Meant:
+class Meant(NamedTuple):
     """One element as it goes out: for which item, and what the answer must equal."""
 
     item_id: int

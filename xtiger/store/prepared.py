@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import CursorResult, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import CursorResult, Delete, Dialect, Insert, SelectBase, Update
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-Statement = Select[Any] | Insert | Update | Delete
+Statement = SelectBase | Insert | Update | Delete
 _Process = Callable[[Any], Any]
 #: How the compiler leaves room for a list.
 _LIST = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
