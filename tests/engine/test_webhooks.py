@@ -252,8 +252,8 @@ def test_two_servers_that_refuse_at_once_leave_one_note(hooked: Engine) -> None:
     servers = [worker(hooked, name) for name in "abcd"]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: webhooks.refuse(one, webhooks.Refusal.SIGNATURE), servers))
-    [row] = [one for one in rows_of(hooked, Setting) if one.name == inbox.REFUSED]
-    first = row.changed_at
+    with hooked.database.read() as session:
+        first = session.get_one(Setting, inbox.REFUSED).changed_at
     with hooked.database.write() as session:
         inbox.note(session, webhooks.Refusal.UNSIGNED, now=first + timedelta(seconds=59))
     with hooked.database.read() as session:

@@ -15,16 +15,18 @@ from tests.conftest import Engine
 from tests.engine.scenes import crm, fault
 from tests.fleet.yard import until
 from xtiger import sandbox
-from xtiger.engine import beats, intake, scheduler
+from xtiger.engine import beats, drain, intake, scheduler
 from xtiger.engine.turns import Turns
 from xtiger.sandbox.kept.countries import COUNTRIES
 from xtiger.store.models import Binding, Organisation, Profile, QueueItem, Run
 from xtiger.store.schema import Database
 
-#: Organisations, places for them, and invoices of each.
-MANY, PLACES, EACH = 10, 2, 300
-#: Seconds of a turn, a call, and of the whole until each must have had one turn at least.
-TURN, CALL = 0.5, 0.2
+#: Organisations, places for them, and invoices of each: a full call, and some for the next turn.
+MANY, PLACES, EACH = 10, 2, 52
+#: Records after which a drain looks whether others wait: a full call.
+CLAIMED = 50
+#: Seconds of a turn, and of a call: a turn is over after the buyer's call and one of invoices.
+TURN, CALL = 0.15, 0.1
 
 
 @pytest.fixture
@@ -72,7 +74,10 @@ def gone_over(engine: Engine) -> dict[int, int]:
         return dict(found.all())
 
 
-def test_ten_long_queues_and_two_places_leave_nobody_behind(many: Engine) -> None:
+def test_ten_long_queues_and_two_places_leave_nobody_behind(
+    many: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "CLAIM", CLAIMED)
     with many.database.read() as session:
         ids = list(session.scalars(select(Organisation.id).order_by(Organisation.id)))
     assert len(ids) == MANY

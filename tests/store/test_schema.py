@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from tests.store.conftest import NOW, add_organisation, refused
 from xtiger import migrations
 from xtiger.accounts import AccountsBase
-from xtiger.crm.builtin import CrmBase
+from xtiger.crm.builtin import Contact, CrmBase, Invoice, InvoiceLine
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.migrations import VERSION_TABLE, include_name
-from xtiger.store.models import Base, Connection, Organisation, OutboxRow
+from xtiger.store.models import Base, Connection, Flag, Organisation, OutboxRow
 from xtiger.store.schema import Database, is_empty, migrate
 
 BRANCHES = {"core": Base.metadata, "crm": CrmBase.metadata, "accounts": AccountsBase.metadata}
@@ -193,13 +194,54 @@ def test_rows_of_the_version_before_are_kept_and_get_what_they_lack(database_url
         database.close()
 
 
+def test_a_deleted_records_number_is_never_given_again(database_url: str) -> None:
+    """A new contact with an old one's number would meet its place in Xero."""
+    database = Database(database_url)
+    try:
+        migrate(database, branches=("core",))
+        _step(database, "upgrade", "crm0001")
+        with database.write() as session:
+            ann, ben = Contact(name="Ann"), Contact(name="Ben")
+            session.add_all([ann, ben])
+            session.flush()
+            invoice = Invoice(number="1", contact_id=ann.id, date=NOW.date(), currency="NZD")
+            invoice.lines.append(InvoiceLine(place=1, quantity=1, unit_price=5, amount=5))
+            session.add(invoice)
+        with database.write() as session:
+            session.delete(session.get_one(Contact, ben.id))
+            # Of one deleted long ago only its flag is left.
+            session.add(Flag(module="Contacts", record_id="41", allow=True))
+        migrate(database, branches=("crm",))
+        with database.write() as session:
+            old = session.scalars(select(Invoice)).one()
+            assert (old.number, old.contact_id, len(old.lines)) == ("1", ann.id, 1)
+            for _each in range(2):
+                new = Contact(name="Cleo")
+                session.add(new)
+                session.flush()
+                on_sqlite = database.engine.dialect.name == "sqlite"
+                assert new.id > (41 if on_sqlite else ben.id)
+                last = new.id
+                session.delete(new)
+                session.flush()
+        with database.write() as session:
+            again = Contact(name="Dora")
+            session.add(again)
+            session.flush()
+            assert again.id > last
+    finally:
+        database.close()
+
+
 def _step(database: Database, way: str, revision: str) -> None:
-    """One step of Alembic's, up or down, on the core's branch."""
+    """One step of Alembic's, up or down, on one branch."""
     folder = Path(migrations.__file__).parent
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
-    config.set_main_option("version_locations", str(folder / "core"))
+    config.set_main_option(
+        "version_locations", os.pathsep.join(str(folder / each) for each in BRANCHES)
+    )
     with database.engine.execution_options(xtiger_write=True).begin() as connection:
         config.attributes["connection"] = connection
         getattr(command, way)(config, revision)

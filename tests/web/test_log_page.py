@@ -10,7 +10,8 @@ import pytest
 
 from tests.web.conftest import NOW, Browser
 from xtiger.engine import housekeeping
-from xtiger.store.models import Attempt
+from xtiger.store import queue
+from xtiger.store.models import Attempt, QueueItem, Run
 
 PDF = b"%PDF-1.7\n\xe2\xe3\xcf\xd3\n" + bytes(range(256)) * 50
 
@@ -38,8 +39,13 @@ def entry(browser: Browser, number: int) -> str:
 
 @pytest.fixture
 def old(browser: Browser) -> Browser:
-    """Half a year later; the first call was answered, the second one never was."""
+    """Months later: the first call was answered, the second one never was; nothing is open."""
     attempt(browser, 2, status=None, answer=None, answer_headers={}, outcome="lost")
+    with browser.services.database.write() as session:
+        # Bytes stay while an item of theirs is open or their run isn't reported.
+        session.get_one(Run, 1).reported = True
+        session.flush()
+        assert queue.cancel(session, [session.get_one(QueueItem, 2).id], who="Ana") == 1
     browser.services.clock = LaterClock()
     return browser
 

@@ -81,10 +81,15 @@ class CrmBase(DeclarativeBase):
     """The small CRM's tables, a migration branch of their own."""
 
 
+#: A deleted record's number is never given to another, which would meet its place in Xero.
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
+
+
 class Contact(CrmBase):
     """Somebody who buys from us or sells to us."""
 
     __tablename__ = "crm_contact"
+    __table_args__ = _NEVER_AGAIN
     xtiger_module = Module.CONTACTS
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(255), index=True)
@@ -114,6 +119,7 @@ class Product(CrmBase):
     """Something that is sold or bought."""
 
     __tablename__ = "crm_product"
+    __table_args__ = _NEVER_AGAIN
     xtiger_module = Module.PRODUCTS
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str | None] = mapped_column(String(60), index=True)
@@ -138,6 +144,7 @@ class Invoice(CrmBase):
     """A document with lines: an invoice we send, or a bill we get."""
 
     __tablename__ = "crm_invoice"
+    __table_args__ = _NEVER_AGAIN
     xtiger_module = Module.INVOICES
     STATUSES = ("Created", "Approved", "Sent", "Paid", "Cancelled")
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -181,6 +188,7 @@ class InvoiceLine(CrmBase):
     """One line of an invoice; `discount` and `tax_rate` in percent."""
 
     __tablename__ = "crm_invoice_line"
+    __table_args__ = _NEVER_AGAIN
     id: Mapped[int] = mapped_column(primary_key=True)
     invoice_id: Mapped[int] = mapped_column(
         ForeignKey("crm_invoice.id", ondelete="CASCADE"), index=True

@@ -227,6 +227,9 @@ class _Drain:
             return Drained(False, f"{row.name} isn't connected. Connect it under API details.")
         if row.removed:
             return Drained(False, row.removed)
+        if row.held_by_xero and row.held_until and row.held_until > self.services.clock.now():
+            # Another worker met a limit between our look at it and our taking the lease.
+            return Drained(False, row.held_why, parked=True)
         if usage.only_for_people(row, self.services.clock.now()):
             hour = 3600 * self.services.settings.time_factor
             return self.hold(usage.FOR_PEOPLE, hour, counts=False)
