@@ -8,7 +8,7 @@ from time import sleep
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.store.conftest import NOW, add_organisation, ref, refused
@@ -246,6 +246,43 @@ def test_dropping_a_record_leaves_what_is_in_a_call_and_ends_what_waits_behind_i
     assert dropped == [second]
     assert line.states([first, second]) == ["running", "cancelled"]
     assert line.item(second).sentence == "Not ticked."
+
+
+@pytest.mark.parametrize("before", State)
+def test_the_database_takes_the_steps_of_the_state_machine_and_no_others(
+    line: Line, before: State
+) -> None:
+    [parent] = line.add(ref(99))
+
+    def shaped(state: State) -> dict[str, Any]:
+        return {
+            "state": state.value,
+            "slot": f"s{state}" if state in OPEN and state is not State.RUNNING else None,
+            "blocked_by": parent if state is State.BLOCKED else None,
+        }
+
+    taken: dict[State, bool] = {}
+    for number, after in enumerate(State):
+        if after is before:
+            continue
+        with line.database.write() as session:
+            whole = {name: getattr(line.item(parent), name) for name in _COLUMNS}
+            place = 1000 + number
+            session.execute(insert(QueueItem).values(whole | {"id": place} | shaped(before)))
+        try:
+            with line.database.write() as session:
+                change = update(QueueItem).where(QueueItem.id == place).values(shaped(after))
+                session.execute(change)
+            taken[after] = True
+        except IntegrityError:
+            taken[after] = False
+        with line.database.write() as session:
+            session.execute(delete(QueueItem).where(QueueItem.id == place))
+    assert taken == {after: allowed(before, after) for after in State if after is not before}
+
+
+#: What a row must say.
+_COLUMNS = [column.name for column in QueueItem.__table__.columns]
 
 
 @pytest.mark.parametrize("ended", ENDED)

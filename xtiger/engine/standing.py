@@ -108,7 +108,7 @@ def _judge(
         return Standing(row, state, sentence, fix, item, binding, url)
 
     if item is not None:
-        state, why = _waiting(session, row, item, services.clock.now())
+        state, why = _waiting(services, session, row, item)
         decide = ("Decide", f"/queue/{item.id}") if item.state == State.CHECK else None
         return say(state, why, decide)
     if binding is not None and binding.record_version == record.version:
@@ -137,20 +137,18 @@ def held_sentence(session: Session, row: Organisation, now: datetime) -> str | N
     return None
 
 
-def reason(session: Session, item: QueueItem, now: datetime) -> str:
-    """Why an open item isn't in Xero."""
-    return reasons(session, [item], now)[item.id]
-
-
-def reasons(session: Session, items: Sequence[QueueItem], now: datetime) -> dict[int, str]:
+def reasons(
+    session: Session, items: Sequence[QueueItem], now: datetime, *, reserve: int
+) -> dict[int, str]:
     """Why each of some items isn't in Xero, by position; what has ended isn't among them.
 
-    It reads as much for fifty items as for one.
+    `reserve` is the share of a day's calls, in percent, that is kept for documents. It
+    reads as much for fifty items as for one.
     """
     waiting = [item for item in items if State(item.state) in OPEN]
     ids = {item.organisation_id for item in waiting}
     rows = session.scalars(select(Organisation).where(Organisation.id.in_(ids))).all()
-    holds = {row.id: _Hold.of(session, row, now) for row in rows}
+    holds = {row.id: _Hold.of(session, row, now, reserve) for row in rows}
     parents = _parents(session, waiting)
     sent = _in_open_calls(session, waiting)
     found: dict[int, str] = {}
@@ -189,7 +187,7 @@ class _Hold:
     kept_below: int | None
 
     @classmethod
-    def of(cls, session: Session, row: Organisation, now: datetime) -> _Hold:
+    def of(cls, session: Session, row: Organisation, now: datetime, reserve: int) -> _Hold:
         return cls(
             row.name,
             held_sentence(session, row, now),
@@ -199,7 +197,7 @@ class _Hold:
             row.live_since is not None,
             not row.auto_sync and not logs.unended_runs(session, row.id),
             claims.held_caps(session, row.id, profiles.strict_modules(session, row.id)),
-            usage.kept_below(row, now, usage.RESERVE),
+            usage.kept_below(row, now, reserve),
         )
 
     def of_pending(self, item: QueueItem) -> str | None:
@@ -261,13 +259,14 @@ def _parents(session: Session, items: Sequence[QueueItem]) -> dict[int, QueueIte
 
 
 def _waiting(
-    session: Session, row: Organisation, item: QueueItem, now: datetime
+    services: Services, session: Session, row: Organisation, item: QueueItem
 ) -> tuple[str, str]:
     """State and sentence of an open item."""
     state = State(item.state)
     if state in (State.FAILED, State.CHECK):
         return state.value.capitalize(), item.sentence or SENTENCES[state]
-    why = reason(session, item, now)
+    now, reserve = services.clock.now(), services.settings.day_reserve
+    why = reasons(session, [item], now, reserve=reserve)[item.id]
     if state is not State.PENDING or why != SENTENCES[State.PENDING]:
         return "Blocked" if state is State.BLOCKED else "In Queue", why
     if row.held_why and row.last_success_at is None:

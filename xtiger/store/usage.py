@@ -100,8 +100,6 @@ def left(row: Organisation, now: datetime) -> int | None:
     return row.day_limit if old else row.day_left
 
 
-#: Of a day's calls so many in a hundred are kept for documents unless somebody set another.
-RESERVE = 10
 #: Calls of a day, in percent of its limit, that are left to people's own look-ups.
 _PEOPLE = 2
 #: How long a figure is believed when it keeps something back: then one call finds out anew.

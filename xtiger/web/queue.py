@@ -145,6 +145,10 @@ def _named(session: Session, words: str) -> list[int]:
     return sorted(found)
 
 
+def _reserve() -> int:
+    return xt().services.settings.day_reserve
+
+
 def _values(session: Session) -> dict[str, Any]:
     frame = load(session)
     asked = _asked(session, request.args, frame.chosen.id if frame.chosen else None)
@@ -161,7 +165,7 @@ def _values(session: Session) -> dict[str, Any]:
         "tab": tab,
         "slice": found,
         "looked": say("queue.looked", looked=f"{found.looked:,}") if found.looked else None,
-        "reasons": reasons(session, found.rows, now()),
+        "reasons": reasons(session, found.rows, now(), reserve=_reserve()),
         "causes": _causes(session, asked, found.rows) if failed else [],
         "tabs": TABS,
         "filtered": any(request.args.get(one) for one in _FILTERS),
@@ -254,10 +258,10 @@ def queue_csv() -> Any:
     statement = statement.where(*narrow, *asked.narrow)
     if asked.text is not None:
         statement = statement.where(QueueItem.id.in_(asked.exact) | asked.text)
-    at = now()
+    at, reserve = now(), _reserve()
 
     def rows(session: Session, items: list[QueueItem]) -> Iterator[list[Any]]:
-        why = reasons(session, items, at)
+        why = reasons(session, items, at, reserve=reserve)
         for item in items:
             yield [
                 item.id,
@@ -446,7 +450,7 @@ def queue_item(position: int) -> Any:
             .order_by(Attempt.id)
             .limit(100)
         ).all()
-        sentence = reasons(session, [item], now()).get(item.id) or item.sentence
+        sentence = reasons(session, [item], now(), reserve=_reserve()).get(item.id) or item.sentence
         entries = _entries(session, item)
         two = sides(session, item, entries) if item.state == State.CHECK else None
     return page(
