@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests import books
 from tests.conftest import Engine
 from tests.engine.scenes import (
     KAURI,
+    ShiftedClock,
     all_ended,
     ask,
     attempts,
@@ -31,8 +34,9 @@ from tests.engine.scenes import (
     writes,
 )
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine
-from xtiger.engine import intake, scheduler
-from xtiger.store import queue
+from xtiger.domain.resources import CATALOGUE, Resource
+from xtiger.engine import intake, recovery, scheduler
+from xtiger.store import journal, queue
 
 
 def refused_buyer(engine: Engine) -> tuple[Contact, Invoice]:
@@ -255,3 +259,41 @@ def test_sync_leaves_what_failed_or_waits_at_its_place(engine: Engine, state: st
     sync(engine)
     assert {item.label: item.id for item in items(engine)} == before
     assert (item_of(engine, label).state, len(log_of(engine, label))) == (state, 1)
+
+
+def test_a_record_over_which_xero_stumbles_comes_to_stand_alone_and_fails(
+    each_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 500 for one record must not keep the others waiting for ever."""
+    engine = each_engine
+    monkeypatch.setattr(recovery, "MOST_DOUBTS", 3)
+    small = replace(CATALOGUE[Resource.INVOICES], batch_size=4)
+    monkeypatch.setitem(CATALOGUE, Resource.INVOICES, small)  # type: ignore[arg-type]
+    one = engine.connect(KAURI)[KAURI]
+    invoices(engine, 6)
+    fault(
+        engine, "status", count=500, resource="Invoices", method="PUT", status=500, text='"INV-3"'
+    )
+    clock = ShiftedClock()
+    services = engine.worker("patient", clock=clock)
+    sync(engine, services)
+    for _round in range(30):
+        clock.sleep(450)
+        ask(engine, one)
+        work(engine, services)
+        if not [item for item in items(engine) if item.state in ("pending", "running")]:
+            break
+    stumbled = item_of(engine, "INV-3")
+    assert (stumbled.state, stumbled.cause, stumbled.doubts) == ("failed", "xero-trouble", 3)
+    assert "a fault of its own" in str(stumbled.sentence)
+    assert kept(engine)["invoices"] == 5
+    # In a call of four, then of two, then alone; each is sent again while Xero knows its key.
+    with engine.database.read() as session:
+        calls = journal.items_of(session, attempts(engine)).values()
+    assert [len(call) for call in calls if stumbled.id in call] == [4, 2, 1]
+    control(engine, "faults", [])
+    retry(engine, "INV-3")
+    ask(engine, one)
+    work(engine, services)
+    assert all_ended(engine)
+    assert kept(engine)["invoices"] == 6

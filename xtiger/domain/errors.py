@@ -52,7 +52,15 @@ class AuthorisationError(XTigerError):
 
 
 class UnknownOutcome(XTigerError):
-    """The request left, and whether Xero stored it cannot be told from what came back."""
+    """The request left, and whether Xero stored it cannot be told from what came back.
+
+    `answered` is True where Xero itself gave an answer, such as a 500, and no line broke: then
+    it may be what was sent that Xero stumbles over.
+    """
+
+    def __init__(self, sentence: str, *, answered: bool = False) -> None:
+        super().__init__(sentence)
+        self.answered = answered
 
 
 class LeaseLost(XTigerError):

@@ -24,7 +24,7 @@ from xtiger.engine.build import Ready
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle_sent
 from xtiger.ports import Answer, Call
-from xtiger.store import journal, leases, logs, usage
+from xtiger.store import journal, leases, logs, queue, usage
 from xtiger.store.leases import Lease
 from xtiger.telemetry import logger
 
@@ -72,7 +72,8 @@ class Flight:
     3. A call that Xero refuses as a whole is sent again in two halves, at once and ahead of
        everything younger, until the records that spoil it stand alone. Once three were refused
        alone with the same sentence it is about all of them, and nothing is halved any more.
-    4. After a failure of another kind no call is started; those under way are waited for.
+    4. After a failure of another kind no call is started; those under way are waited for. What
+       Xero answered with a fault of its own is noted, so that the same comes in halves too.
     """
 
     services: Services
@@ -217,6 +218,10 @@ class Flight:
         except (TransientError, AuthorisationError):
             self._close(sent.id, "not sent")
             raise
+        except UnknownOutcome as unknown:
+            if unknown.answered:
+                self._doubt(sent)
+            raise
         self.services.observe("answered")
         self._settle(sent, recovery.believable(answer), round((time.monotonic() - began) * 1000))
         self.services.observe("settled")
@@ -232,6 +237,12 @@ class Flight:
         middle = (len(sent.ready) + 1) // 2
         for half in (sent.ready[:middle], sent.ready[middle:]):
             self._halves.append((sent.call.resource, sent.call.verb, half))
+
+    def _doubt(self, sent: _Sent) -> None:
+        """Should none of it be found, its records go in calls of half the size next time."""
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            queue.doubt(session, [each.item.id for each in sent.ready])
 
     def _close(self, attempt_id: int, outcome: str) -> None:
         """Closes a call that did nothing; its items go back when the drain stops."""

@@ -34,6 +34,13 @@ from xtiger.store.models import Attempt, AttemptElement, Organisation
 
 #: Seconds after which a look-up that Xero refuses is left to a person.
 IN_VAIN = 3600
+#: Calls with a record that Xero answered with a fault of its own, until the record fails: halved
+#: each time it stands alone after six, and then has one more try.
+MOST_DOUBTS = 8
+_STUMBLES = (
+    "Xero answered with a fault of its own each time this record was sent, at last alone, and "
+    "nothing of it arrived. Change it in the CRM, or retry it once Xero has mended its fault."
+)
 #: The most objects that an entry of the log shows beside what was sent.
 MOST_SHOWN = 10
 
@@ -424,9 +431,12 @@ def _settle_known(
         item = items[element.item_id]
         if one.answer is not None:
             arrived.append((element, payload, one.answer))
-        elif one.state is State.PENDING:
+        elif one.state is State.PENDING and (len(known) > 1 or item.doubts < MOST_DOUBTS):
             queue.put_back(session, [item])
         else:
+            if one.state is State.PENDING:
+                # Alone, and again nothing but a fault of Xero's: others must not wait for ever.
+                one = _Known(None, State.FAILED, "xero-trouble", _STUMBLES)
             refused = one.state is State.FAILED
             cause = (one.cause or "")[:120]
             queue.park(session, item, one.state, cause=cause, sentence=one.sentence, counts=refused)

@@ -207,12 +207,10 @@ def park(
     sentence: str,
     blocked_by: int | None = None,
     counts: bool = False,
-    doubted: bool = False,
 ) -> None:
     """Puts a running item aside in its old place: failed, check, or blocked by a parent.
 
-    `counts`: the record itself was refused. `doubted`: its call failed as a whole, so that it
-    goes in a smaller one.
+    `counts`: the record itself was refused.
 
     If the record changed while the item was in its call, a second item waits already: this
     one takes the newest version over, goes back to pending, and the second is superseded. So it
@@ -241,7 +239,6 @@ def park(
                         cause=cause,
                         sentence=sentence,
                         tries=QueueItem.tries + (1 if counts else 0),
-                        doubts=QueueItem.doubts + (1 if doubted else 0),
                         changes=QueueItem.changes + newer,
                         **becomes,
                     )
@@ -279,11 +276,20 @@ def put_back(
     items: Sequence[QueueItem | Claimed],
     *,
     sentence: str | None = None,
-    doubted: bool = False,
 ) -> None:
     """Returns running items to pending at their places: their call did nothing."""
     for item in items:
-        park(session, item, State.PENDING, cause=None, sentence=sentence or "", doubted=doubted)
+        park(session, item, State.PENDING, cause=None, sentence=sentence or "")
+
+
+def doubt(session: Session, item_ids: Sequence[int]) -> None:
+    """Notes that a call with these running items failed as a whole: the next ones are smaller."""
+    session.execute(
+        update(QueueItem)
+        .where(QueueItem.id.in_(item_ids), QueueItem.state == State.RUNNING.value)
+        .values(doubts=QueueItem.doubts + 1)
+        .execution_options(**_QUIET)
+    )
 
 
 def say(session: Session, item_ids: Sequence[int], sentence: str) -> None:

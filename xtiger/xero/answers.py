@@ -61,7 +61,7 @@ class Reading:
         if status == 408 or (status >= 500 and status != 501):
             what = f"Xero ({self._host}) has trouble of its own and gave no proper answer."
             if writing:
-                return UnknownOutcome(f"{what} {ASKS_FIRST}")
+                return UnknownOutcome(f"{what} {ASKS_FIRST}", answered=status != 408)
             return TransientError(f"{what} {TRIES_AGAIN}")
         if status == 400 and not writing and not _words(reply.told()):
             return self.unreadable()
