@@ -14,7 +14,7 @@ help:
 	@echo "make demo    install, start everything, print where to look (Ctrl-C ends it)"
 	@echo "make test    install and run every test: formats, types, contracts, databases, browser"
 	@echo "make prove   the same suites at their full sizes"
-	@echo "make chaos   kill workers 220 times on both databases and count what Xero holds"
+	@echo "make chaos   kill workers 222 times on both databases, then a fleet, and count what Xero holds"
 	@echo "make bench   measurements, as ratios within one run (twenty minutes)"
 
 $(VENV)/bin/python:

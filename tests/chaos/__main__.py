@@ -1,6 +1,6 @@
 """Kills workers until the figures say something, waits until all is quiet, and judges.
 
-One JSON line a database goes to standard output, what happens meanwhile to standard error.
+One JSON line a run goes to standard output, what happens meanwhile to standard error.
 """
 
 from __future__ import annotations
@@ -22,14 +22,29 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import judge, worker, writer
+from tests.chaos import judge, order, worker, writer
 from tests.chaos.stage import Stage, stage
-from tests.chaos.worker import AFTER_COMMIT, BEFORE_COMMIT, IN_CALL, OUTSIDE, Fate, Orders
+from tests.chaos.worker import (
+    AFTER_COMMIT,
+    BEFORE_COMMIT,
+    FROZEN,
+    IN_CALL,
+    LOOKING,
+    OUTSIDE,
+    Fate,
+    Orders,
+)
 
-#: Workers at once.
-WORKERS = 2
+#: Workers at once, alone and as a fleet.
+WORKERS, FLEET = 2, 3
 #: Seconds that a worker has to come to its step before it is killed where it is.
 OVERDUE = 5.0
+#: How many of those that no step is named for are frozen first.
+FROST = 0.15
+#: Seconds after its start until a frozen one goes on: its lease is over, its watchdog sleeps.
+THAW = 8.0
+#: Seconds between two looks at what waits.
+LOOK = 0.3
 #: Seconds until all must be quiet after the last kill.
 QUIET = 90.0
 #: The same for the control, whose damage doesn't mend by itself.
@@ -56,18 +71,21 @@ class Sizes:
     #: Seconds after which no more kills are made, reached or not.
     longest: float
     forgetful: bool = False
+    #: Workers at once.
+    hands: int = WORKERS
 
 
 def fates(chance: random.Random, *, forgetful: bool = False) -> Iterator[Fate]:
     """Every named step in turn, then the deaths that none names, each followed by a random one.
 
-    The control needs no more than deaths with an answer unread.
+    Some of the random ones are frozen for longer than their lease before they die. The control
+    needs no more than deaths with an answer unread.
     """
     unnamed = [BEFORE_COMMIT, AFTER_COMMIT, IN_CALL]
     for step in cycle(["answered"] if forgetful else [*worker.named_steps(), *unnamed]):
         most = 40 if step in (BEFORE_COMMIT, AFTER_COMMIT) else 3
-        yield Fate(step, chance.randint(1, most))
-        yield Fate(OUTSIDE)
+        yield Fate(step, 1 if forgetful else chance.randint(1, most))
+        yield Fate(FROZEN if not forgetful and chance.random() < FROST else OUTSIDE)
 
 
 #: Deaths that leave a call open.
@@ -92,10 +110,16 @@ class Crew:
         self.context = context
         self.chance = random.Random(sizes.seed)
         self.fates = fates(self.chance, forgetful=sizes.forgetful)
-        self.hands = [_Hand() for _ in range(WORKERS)]
+        self.hands = [_Hand() for _ in range(sizes.hands)]
         self.kills: Counter[str] = Counter()
         self.started = 0
         self.outages = 0
+        self.frozen = 0
+        #: What was seen out of turn while it went on.
+        self.seen: set[str] = set()
+        self._looked = 0.0
+        #: Fates that come before all others, the last one first.
+        self.doomed: list[Fate] = []
 
     def work(self) -> None:
         """Kills until there were enough, or the time is over."""
@@ -103,6 +127,7 @@ class Crew:
         while self.kills.total() < self.sizes.kills and time.monotonic() < ends:
             for hand in self.hands:
                 self._look_after(hand)
+            self._look()
             time.sleep(0.01)
 
     def survive(self) -> None:
@@ -119,9 +144,15 @@ class Crew:
     def all_live(self) -> bool:
         return all(hand.process.is_alive() for hand in self.hands)
 
+    def _look(self) -> None:
+        if time.monotonic() - self._looked > LOOK:
+            self._looked = time.monotonic()
+            with self.stage.services.database.read() as session:
+                self.seen |= set(order.given_away(session))
+
     def _look_after(self, hand: _Hand) -> None:
         if hand.process is None:
-            self._start(hand, next(self.fates))
+            self._start(hand, self._next_fate())
         elif not hand.process.is_alive():
             code = hand.process.exitcode
             if code != -signal.SIGKILL:
@@ -129,16 +160,30 @@ class Crew:
             self.kills[hand.fate.step] += 1
             if hand.fate.step in _UNREAD and self.kills.total() >= OUTAGE * (self.outages + 0.5):
                 self._be_away()
-            self._start(hand, next(self.fates))
+            self._start(hand, self._next_fate())
         elif time.monotonic() > hand.until:
             # One that never came to its step dies here; it is counted by what it died of.
+            frozen = hand.fate.step == FROZEN
             hand.fate = Fate()
             hand.until = time.monotonic() + OVERDUE
-            hand.process.kill()
+            if frozen:
+                self.frozen += is_stopped(hand.process.pid)
+                os.kill(hand.process.pid, signal.SIGCONT)
+            else:
+                hand.process.kill()
+
+    def _next_fate(self) -> Fate:
+        if self.doomed:
+            return self.doomed.pop()
+        return next(self.fates)
 
     def _be_away(self) -> None:
-        """Nobody works until Xero has surely forgotten the key of the call just left open."""
+        """Nobody works until Xero has surely forgotten the key of the call just left open.
+
+        Whoever comes back looks for what it did, and half of them die of that.
+        """
         self.outages += 1
+        self.doomed = [Fate(OUTSIDE), Fate(LOOKING)]
         for hand in self.hands:
             if hand.process is not None and hand.process.is_alive():
                 self._end(hand)
@@ -149,9 +194,15 @@ class Crew:
     def _start(self, hand: _Hand, fate: Fate) -> None:
         self.started += 1
         orders = Orders(
-            self.started, self.stage.folder, self.stage.environment, fate, self.sizes.forgetful
+            self.started,
+            self.stage.folder,
+            self.stage.environment,
+            fate,
+            self.sizes.forgetful,
+            self.stage.fleet,
         )
         seconds = OVERDUE if fate.step != OUTSIDE else self.chance.uniform(0.2, 2.5)
+        seconds = THAW if fate.step == FROZEN else seconds
         hand.fate, hand.until = fate, time.monotonic() + seconds
         hand.process = self.context.Process(target=worker.run, args=(orders,))
         hand.process.start()
@@ -163,12 +214,18 @@ class Crew:
             hand.process.join()
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is frozen, which only Linux tells here."""
+    file = Path(f"/proc/{pid}/stat")
+    return file.exists() and ") T " in file.read_text()
+
+
 def play(made: Stage, sizes: Sizes) -> tuple[Counter[str], judge.Verdict]:
     """One kill test on a stage; answers with the kills by their kinds and the verdict."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.chaos.worker", "tests.chaos.writer"])
     enough = context.Event()
-    plan = writer.Plan(sizes.records, sizes.seed)
+    plan = writer.Plan(sizes.records, sizes.seed, bills=sizes.forgetful)
     people = context.Process(
         target=writer.run, args=(made.folder, made.environment, plan, enough, made.organisations)
     )
@@ -189,7 +246,10 @@ def play(made: Stage, sizes: Sizes) -> tuple[Counter[str], judge.Verdict]:
         crew.stop()
         people.kill()
         made.calm()
-    return crew.kills, judge.judge(made)
+    verdict = judge.judge(made)
+    verdict.order_violations += sorted(crew.seen)
+    verdict.more["frozen"] = crew.frozen
+    return crew.kills, verdict
 
 
 def wait_until_quiet(made: Stage, most: float) -> None:
@@ -207,13 +267,16 @@ def wait_until_quiet(made: Stage, most: float) -> None:
         time.sleep(0.3)
 
 
-def report(name: str, sizes: Sizes, kills: int, verdict: judge.Verdict) -> None:
+def report(made: Stage, sizes: Sizes, kills: int, verdict: judge.Verdict) -> None:
     """The JSON line."""
+    name = made.services.database.url.get_backend_name()
     line: dict[str, Any] = {"database": name, "records": verdict.records, "kills": kills}
     line |= verdict.counts()
+    if made.fleet:
+        line["fleet"] = sizes.hands
     if sizes.forgetful:
         line["control"] = True
-    print(json.dumps(line, separators=(",", ":")), flush=True)
+    print(json.dumps(line | verdict.more, separators=(",", ":")), flush=True)
 
 
 def say(words: str) -> None:
@@ -235,10 +298,9 @@ def one(name: str, folder: Path, sizes: Sizes, factor: float) -> tuple[Counter[s
     began = time.monotonic()
     with stage(name, folder, factor) as made:
         kills, verdict = play(made, sizes)
-        report(name, sizes, kills.total(), verdict)
+        report(made, sizes, kills.total(), verdict)
         ways = ", ".join(f"{count} {step}" for step, count in kills.most_common())
-        found_out = judge.found_out(made)
-        say(f"  {name}, {time.monotonic() - began:.0f} s: {ways}; {found_out}")
+        say(f"  {name}, {time.monotonic() - began:.0f} s: {ways}")
         right = bool(verdict.duplicates) if sizes.forgetful else not any(verdict.counts().values())
         if not right:
             explain(made, verdict)
@@ -251,9 +313,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--database", action="append", choices=["sqlite", "postgresql"])
     parser.add_argument("--records", type=int, default=400, help="records on each database")
-    parser.add_argument("--kills", type=int, default=110, help="kills on each database")
+    parser.add_argument("--kills", type=int, default=111, help="kills on each database")
     parser.add_argument("--at-least", type=int, default=200, help="kills in all, else it fails")
-    parser.add_argument("--longest", type=float, default=270, help="seconds of killing on each")
+    parser.add_argument("--longest", type=float, default=300, help="seconds of killing on each")
+    parser.add_argument(
+        "--fleet", type=int, default=200, help="records of the fleet's run; 0: none"
+    )
+    parser.add_argument("--fleet-kills", type=int, default=66, help="kills of its workers")
+    parser.add_argument("--fleet-at-least", type=int, default=60, help="of these, else it fails")
     parser.add_argument(
         "--control", type=int, default=60, help="records of the control run; 0: none"
     )
@@ -275,19 +342,28 @@ def main() -> int:
         kills, right = one(name, folder / name, sizes, asked.factor)
         total += kills
         all_right &= right
-    if asked.control:
-        sizes = Sizes(asked.control, asked.control_kills, asked.seed, asked.longest, forgetful=True)
-        all_right &= one(databases[0], folder / "control", sizes, asked.factor)[1]
-    if all_right:
-        shutil.rmtree(folder, ignore_errors=True)
-    if total.total() < asked.at_least:
-        say(f"Only {total.total()} kills were made of the {asked.at_least} that are needed.")
-        all_right = False
+    all_right &= enough(total.total(), asked.at_least)
     missed = [step for step in worker.named_steps() if not total[step]]
     if missed and asked.at_least >= EVERY_STEP:
         say(f"Nobody died at: {', '.join(missed)}.")
         all_right = False
+    if asked.fleet:
+        sizes = Sizes(asked.fleet, asked.fleet_kills, asked.seed, asked.longest, hands=FLEET)
+        kills, right = one("fleet", folder / "fleet", sizes, asked.factor)
+        all_right &= right & enough(kills.total(), asked.fleet_at_least)
+    if asked.control:
+        sizes = Sizes(asked.control, asked.control_kills, asked.seed, asked.longest, forgetful=True)
+        all_right &= one(databases[0], folder / "control", sizes, asked.factor)[1]
+    if all_right or not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
     return 0 if all_right else 1
+
+
+def enough(kills: int, at_least: int) -> bool:
+    """Whether so many were made; says so if not."""
+    if kills < at_least:
+        say(f"Only {kills} kills were made of the {at_least} that are needed.")
+    return kills >= at_least
 
 
 if __name__ == "__main__":

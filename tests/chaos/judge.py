@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,25 +12,23 @@ from typing import Any
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from tests.chaos.stage import Stage
-from tests.chaos.writer import number_in
+from tests.chaos.order import Ordered, ordered, version_in
+from tests.chaos.stage import REMOVES, Stage
+from tests.chaos.writer import Tombstone, number_in, tombstones
 from xtiger.crm.builtin import Contact, Invoice, Product
 from xtiger.demo.books import Books, read_books
 from xtiger.domain import exactjson
-from xtiger.domain.queueing import OPEN, State
+from xtiger.domain.queueing import OPEN, REMOVE, State
 from xtiger.domain.records import Module, RecordRef
-from xtiger.domain.resources import CATALOGUE, Resource
-from xtiger.store import journal, logs
+from xtiger.store import logs
 from xtiger.store.models import (
     Attempt,
-    AttemptElement,
     Flag,
     Organisation,
     OutboxRow,
     QueueItem,
 )
 
-Payload = Mapping[str, Any]
 #: A record in one organisation: the organisation's tenant and the record.
 Place = tuple[str, RecordRef]
 
@@ -45,6 +43,8 @@ class Verdict:
     order_violations: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     check: list[str] = field(default_factory=list)
+    #: What happened beside: how much of that which could have gone wrong.
+    more: dict[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """The five counts."""
@@ -64,7 +64,7 @@ class Verdict:
 def judge(stage: Stage) -> Verdict:
     """Judges a stage that is quiet; the local Xero must be calm. It leaves the papers there."""
     verdict = Verdict()
-    books = read_books(stage.xero)
+    books = read_books(stage.xero, archived=True)
     calls = stage.ask_xero("requests?after=0")["requests"]
     (stage.folder / "requests.json").write_text(json.dumps(calls, indent=1))
     (stage.folder / "books.json").write_bytes(
@@ -72,9 +72,12 @@ def judge(stage: Stage) -> Verdict:
     )
     with stage.app.app_context(), stage.services.database.read() as session:
         records = _Records(stage, stage.session, session)
+        gone = tombstones(stage.folder)
         verdict.records = len(records.all)
-        _compare(records, books, verdict)
-        verdict.order_violations += _order(stage, session, calls)
+        _compare(records, gone, books, verdict)
+        order = ordered(stage.folder, session, calls)
+        verdict.order_violations += order.violations
+        verdict.more = _more(session, order, gone)
         verdict.stuck += left(session)
         checks = session.scalars(select(QueueItem).where(QueueItem.state == State.CHECK.value))
         verdict.check += [_told(item) for item in checks]
@@ -95,14 +98,23 @@ def left(session: Session) -> list[str]:
     return found + ([f"{changes} changes weren't relayed"] if changes else [])
 
 
-def found_out(stage: Stage) -> str:
-    """How often calls without an answer were settled, and in which way."""
-    with stage.services.database.read() as session:
-        again = session.scalar(select(func.count()).where(Attempt.sends > 1))
-        late = session.scalar(
-            select(func.count()).where(Attempt.outcome.in_(["looked up", "due again"]))
-        )
-    return f"{again} calls replayed, {late} found out later"
+def _more(session: Session, order: Ordered, gone: list[Tombstone]) -> dict[str, int]:
+    """How much happened of what could have gone wrong."""
+    removed = select(func.count()).where(
+        QueueItem.action == REMOVE, QueueItem.state == State.SUCCEEDED.value
+    )
+    late = ["looked up", "due again"]
+    return {
+        "deleted": len(gone),
+        "removed": session.scalar(removed) or 0,
+        "never_sent": sum(one.ref not in order.sent for one in gone),
+        "changed_in_call": order.mid_call,
+        "attempts": order.attempts,
+        "at_once": order.in_flight,
+        "replayed": session.scalar(select(func.count()).where(Attempt.sends > 1)) or 0,
+        "found_out_later": session.scalar(select(func.count()).where(Attempt.outcome.in_(late)))
+        or 0,
+    }
 
 
 def _told(item: QueueItem) -> str:
@@ -116,15 +128,23 @@ def _told(item: QueueItem) -> str:
 
 
 class _Records:
-    """The CRM's records that belong in Xero, by their place."""
+    """The CRM's records by their place, those that belong in Xero and those that may be there."""
 
     def __init__(self, stage: Stage, crm: Any, session: Session) -> None:
         self.stage = stage
         self.all: dict[Place, Any] = {}
         tenants = {row.id: row.tenant_id for row in session.scalars(select(Organisation))}
-        ours = {currency: tenants[one] for currency, one in stage.organisations.items()}
+        #: Tenants by the currency that routes documents to them.
+        self.ours = {currency: tenants[one] for currency, one in stage.organisations.items()}
         people = {row.id: row for row in crm.scalars(select(Contact))}
         things = {row.id: row for row in crm.scalars(select(Product))}
+        #: A document that needed them may be gone since.
+        self.may: dict[Place, Any] = {
+            (tenant, RecordRef(module, str(row.id))): row
+            for tenant in tenants.values()
+            for module, rows in ((Module.CONTACTS, people), (Module.PRODUCTS, things))
+            for row in rows.values()
+        }
         ticked = {
             RecordRef(Module(row.module), row.record_id): row
             for row in session.scalars(select(Flag).where(Flag.allow.is_(True)))
@@ -137,7 +157,7 @@ class _Records:
         for row in crm.scalars(select(Invoice)):
             if RecordRef(Module.INVOICES, str(row.id)) not in ticked:
                 continue
-            tenant = ours[row.currency]
+            tenant = self.ours[row.currency]
             self._add(tenant, Module.INVOICES, row)
             self._add(tenant, Module.CONTACTS, people[row.contact_id])
             for line in row.lines:
@@ -147,14 +167,12 @@ class _Records:
     def _add(self, tenant: str, module: Module, row: Any) -> None:
         self.all[tenant, RecordRef(module, str(row.id))] = row
 
-    def mark(self, place: Place) -> str:
-        """By what its object in Xero is known."""
-        _, ref = place
-        row = self.all[place]
+    def mark(self, ref: RecordRef, code: str | None) -> str:
+        """By what a record's object in Xero is known; `code` is a product's."""
         if ref.module is Module.CONTACTS:
             return self.stage.services.marker(ref)
         if ref.module is Module.PRODUCTS:
-            return str(row.code)
+            return str(code)
         return self.stage.services.links.record(ref)
 
     def contact_mark(self, invoice: Invoice) -> str:
@@ -162,8 +180,11 @@ class _Records:
         return self.stage.services.marker(ref)
 
 
-def _compare(records: _Records, books: Books, verdict: Verdict) -> None:
-    """Each record is there once, as the CRM has it, and nothing else is there."""
+def _compare(records: _Records, gone: list[Tombstone], books: Books, verdict: Verdict) -> None:
+    """Each record is there once, as the CRM has it, and nothing else is there.
+
+    What was deleted in the CRM is out of use where that is asked for, else as it was.
+    """
     objects: dict[tuple[str, Module, str], list[dict[str, Any]]] = defaultdict(list)
     marks = {one["ContactID"]: str(one.get("ContactNumber") or "") for one in books.contacts}
     for one in books.contacts:
@@ -173,11 +194,16 @@ def _compare(records: _Records, books: Books, verdict: Verdict) -> None:
         objects[one["_tenant"], Module.PRODUCTS, one["Code"]].append(one)
     for one in books.invoices:
         objects[one["_tenant"], Module.INVOICES, str(one.get("Url"))].append(one)
-    for place, row in records.all.items():
-        tenant, ref = place
-        found = objects.pop((tenant, ref.module, records.mark(place)), [])
+
+    def taken(tenant: str, ref: RecordRef, label: str, code: str | None) -> list[dict[str, Any]]:
+        found = objects.pop((tenant, ref.module, records.mark(ref, code)), [])
+        again = [one[_ID[ref.module]] for one in found[1:]]
+        verdict.duplicates += [f"{ref} ({label}) is in Xero again as {one}" for one in again]
+        return found
+
+    for (tenant, ref), row in records.all.items():
+        found = taken(tenant, ref, row.label, getattr(row, "code", None))
         ids = [one[_ID[ref.module]] for one in found]
-        verdict.duplicates += [f"{ref} ({row.label}) is in Xero again as {one}" for one in ids[1:]]
         if not found:
             verdict.lost.append(f"{ref} ({row.label}) isn't in Xero")
             continue
@@ -186,8 +212,26 @@ def _compare(records: _Records, books: Books, verdict: Verdict) -> None:
             apart = [f"its id in the CRM is {row.xero_id}"]
         if apart:
             verdict.lost.append(f"{ref} ({row.label}, {ids[0]}): {'; '.join(apart)}")
+    for dead in gone:
+        tenant = records.ours[dead.currency]
+        found = taken(tenant, dead.ref, dead.label, dead.code)
+        live = [one for one in found if not _is_out_of_use(one)]
+        if dead.currency == REMOVES:
+            verdict.lost += [
+                f"the removal of {dead.ref} ({dead.label}): {one[_ID[dead.ref.module]]} is live"
+                for one in live
+            ]
+        elif dead.bound and not live:
+            verdict.lost.append(f"{dead.ref} ({dead.label}) was to stay in Xero")
+    for (tenant, ref), row in records.may.items():
+        if (tenant, ref) not in records.all:
+            taken(tenant, ref, row.label, getattr(row, "code", None))
     for (_, module, mark), extra in objects.items():
         verdict.duplicates += [f"{one[_ID[module]]} ({mark}) is no record's" for one in extra]
+
+
+def _is_out_of_use(one: Mapping[str, Any]) -> bool:
+    return one.get("ContactStatus") == "ARCHIVED" or one.get("Status") in ("VOIDED", "DELETED")
 
 
 _ID = {
@@ -205,10 +249,10 @@ def _apart(
     if ref.module is Module.CONTACTS:
         pairs["name"] = (one.get("Name"), row.name)
         pairs["e-mail"] = (one.get("EmailAddress"), row.email)
-        pairs["version"] = (_version(one), number_in(row.street))
+        pairs["version"] = (version_in(one), number_in(row.street))
     elif ref.module is Module.PRODUCTS:
         pairs["price"] = (Decimal(one["SalesDetails"]["UnitPrice"]), row.price)
-        pairs["version"] = (_version(one), number_in(row.description))
+        pairs["version"] = (version_in(one), number_in(row.description))
     else:
         pairs["number"] = (one.get("InvoiceNumber"), row.number)
         pairs["type"] = (one.get("Type"), "ACCPAY" if row.reference == "bill" else "ACCREC")
@@ -217,18 +261,7 @@ def _apart(
         pairs["lines"] = (len(one["LineItems"]), len(row.lines))
         pairs["status"] = (one.get("Status"), "AUTHORISED")
         pairs["contact"] = (marks.get(one["Contact"]["ContactID"]), records.contact_mark(row))
-        pairs["version"] = (_version(one), number_in(row.lines[0].description))
+        pairs["version"] = (version_in(one), number_in(row.lines[0].description))
     for name, (there, here) in pairs.items():
         if there != here:
             yield f"{name} is {there} in Xero and {here} in the CRM"
-
-
-def _version(body: Payload) -> int:
-    """How often the record had been changed when this was sent, 0 where it isn't said."""
-    words = [body.get("Description"), *_inner(body, "Addresses", "AddressLine1")]
-    words += _inner(body, "LineItems", "Description")[:1]
-    return max((number_in(one) for one in words), default=0)
-
-
-def _inner(body: Payload, part: str, name: str) -> list[Any]:
-    return [one.get(name) for one in body.get(part) or ()]

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from tests.chaos.writer import number_in
 from xtiger.domain.identity import removes
-from xtiger.domain.queueing import turn
+from xtiger.domain.queueing import State, turn
+from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
 from xtiger.store import journal
 from xtiger.store.models import Attempt, AttemptElement, Organisation, QueueItem
@@ -45,6 +46,8 @@ class Ordered:
     in_flight: int
     #: Changes that came while an earlier version of their record was in a call.
     mid_call: int
+    #: The records that were in any call.
+    sent: frozenset[RecordRef]
 
 
 def ordered(folder: Path, session: Session, calls: Sequence[Mapping[str, Any]]) -> Ordered:
@@ -68,7 +71,21 @@ def ordered(folder: Path, session: Session, calls: Sequence[Mapping[str, Any]]) 
         *overtaken(calls, attempts, sent, tenants),
     ]
     most = max((len(others) + 1 for _, others in crowds), default=0)
-    return Ordered(violations, len(attempts), most, _mid_call(session, attempts, sent))
+    went = frozenset(
+        RecordRef(Module(item.module), item.record_id) for items in sent.values() for item in items
+    )
+    return Ordered(violations, len(attempts), most, _mid_call(session, attempts, sent), went)
+
+
+def given_away(session: Session) -> list[str]:
+    """Items that wait to be sent, or ended, although nobody knows yet what their call did."""
+    found = session.execute(
+        select(QueueItem.id, QueueItem.state, Attempt.id)
+        .join(AttemptElement, AttemptElement.item_id == QueueItem.id)
+        .join(Attempt, Attempt.id == AttemptElement.attempt_id)
+        .where(text("closed_at IS NULL"), QueueItem.state != State.RUNNING.value)
+    )
+    return [f"#{item} was {state} while attempt {call} was open" for item, state, call in found]
 
 
 def passes_in(file: Path) -> dict[int, Pass]:

@@ -15,6 +15,7 @@ from tests.engine.scenes import (
     KAURI,
     bindings_of,
     change_organisation,
+    change_profile,
     created,
     crm,
     in_xero,
@@ -26,10 +27,11 @@ from tests.engine.scenes import (
     tick,
     work,
 )
+from xtiger.crm.builtin import Invoice
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.domain.queueing import State
 from xtiger.domain.records import DocumentType, Module, RecordRef
-from xtiger.engine import checking
+from xtiger.engine import checking, intake
 from xtiger.store import bindings, queue
 from xtiger.store.models import AttemptElement, LogEntry, QueueItem
 
@@ -133,6 +135,24 @@ def test_one_that_differs_is_bound_and_failed_and_nothing_goes_by_itself(
     assert "It is in Xero, but differs:" in str(found.sentence)
     work(engine)
     assert item_of(engine, "B-1").state == "failed"
+
+
+def test_one_that_was_deleted_in_the_crm_meanwhile_goes_from_xero(
+    each_engine: Engine, unclear: Callable[[bool], QueueItem]
+) -> None:
+    """The call that got lost created it: saying that it is there removes nothing."""
+    engine, item = each_engine, unclear(True)
+    change_profile(engine, "Invoices", deleted="remove")
+    with crm(engine) as session:
+        session.delete(session.get(Invoice, int(item.record_id)))
+    intake.relay(engine.services)
+    [bill] = in_xero(engine, "Invoices")
+    assert checking.there(engine.services, item.id, bill["InvoiceID"], "Ana") is State.PENDING
+    assert bindings_of(engine)[f"Invoices:{item.record_id}"].xero_id == bill["InvoiceID"]
+    work(engine)
+    assert [row["Status"] for row in in_xero(engine, "Invoices")] == ["VOIDED"]
+    assert item_of(engine, "B-1").state == "succeeded"
+    assert f"Invoices:{item.record_id}" not in bindings_of(engine)
 
 
 def test_what_cant_be_it_is_refused_with_the_reason(

@@ -291,6 +291,35 @@ def test_a_record_deleted_while_it_is_at_xero_is_removed_after_it(each_engine: E
     assert all_ended(engine)
 
 
+def test_a_record_deleted_during_a_call_that_did_nothing_is_removed(each_engine: Engine) -> None:
+    engine = each_engine
+    one = engine.connect(KAURI)[KAURI]
+    change_profile(engine, "Invoices", deleted="remove")
+    [made] = invoices(engine)
+    sync(engine)
+    with crm(engine) as session:
+        row = session.get(Invoice, made.id)
+        assert row is not None
+        row.lines[0].description = "Other work"
+    ask(engine, one)
+    fault(engine, "minute", method="POST")
+    done: list[str] = []
+
+    def delete(step: str) -> None:
+        if step == "journalled" and not done:
+            done.append(step)
+            deleted(engine, Invoice, made.id)
+            intake.relay(engine.services)
+
+    work(engine, engine.worker("w", observe=delete))
+    assert [row["Status"] for row in in_xero(engine, "Invoices")] == ["AUTHORISED"]
+    change_organisation(engine, held_until=None)
+    ask(engine, one)
+    work(engine)
+    assert [row["Status"] for row in in_xero(engine, "Invoices")] == ["VOIDED"]
+    assert all_ended(engine, ["succeeded", "superseded"])
+
+
 @pytest.mark.parametrize("after", [30, 1000])
 @pytest.mark.parametrize("step", ["journalled", "answered", "settled"])
 def test_a_removal_that_dies_is_carried_out_once(engine: Engine, step: str, after: int) -> None:

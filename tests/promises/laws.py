@@ -16,9 +16,10 @@ from xtiger.domain import exactjson
 from xtiger.domain.queueing import ENDED, OPEN, WAITING, State, allowed
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import Verb
+from xtiger.engine.drain import URGENT
 from xtiger.engine.standing import standings
 from xtiger.ports import Call
-from xtiger.store import journal
+from xtiger.store import journal, profiles
 from xtiger.store.models import (
     Attempt,
     AttemptElement,
@@ -35,6 +36,8 @@ KEY_LIVES = timedelta(minutes=5)
 
 _OPEN = frozenset(state.value for state in OPEN)
 _WAITING = frozenset(state.value for state in WAITING)
+#: What holds a strict lane.
+_HOLDS = frozenset({State.BLOCKED.value, State.FAILED.value, State.CHECK.value})
 _ENDED = frozenset(state.value for state in ENDED)
 #: What ends with an entry of its own in the log.
 _LOGGED = frozenset({State.SUCCEEDED.value, State.UNCHANGED.value})
@@ -49,7 +52,7 @@ _ALL_ENTRIES = select(
     LogEntry.item_id, LogEntry.attempt_id, LogEntry.place, LogEntry.outcome, LogEntry.sentence
 ).order_by(LogEntry.id)
 _NEW_STEPS = text(
-    "SELECT id, item, before, after, tries_before, tries_after FROM audit"
+    "SELECT id, item, before, after, tries_before, tries_after, paused FROM audit"
     " WHERE id > :seen ORDER BY id"
 )
 
@@ -66,6 +69,8 @@ class Laws:
     _places: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     #: By organisation and fence: what was due when that drain made its first claim.
     _due: dict[tuple[int, int], frozenset[int]] = field(default_factory=dict)
+    #: What that drain has sent.
+    _went: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
     #: The version each record's last new call carried.
     _sent: dict[tuple[int, Owner], int] = field(default_factory=dict)
     _keys: Counter[str] = field(default_factory=Counter)
@@ -142,14 +147,14 @@ class Laws:
                     )
                 )
             }
-            paused = set(
-                session.scalars(
-                    select(Profile.module).where(
-                        Profile.organisation_id == attempt.organisation_id,
-                        Profile.paused_at.is_not(None),
-                    )
-                )
-            )
+            rules = session.scalars(
+                select(Profile).where(Profile.organisation_id == attempt.organisation_id)
+            ).all()
+            paused = {str(rule.module) for rule in rules if rule.paused_at}
+            strict = {str(rule.module) for rule in rules if rule.strict}
+            row = session.get_one(Organisation, attempt.organisation_id)
+            everything = profiles.pause_of_all(session)
+            run = session.get(Run, attempt.run_id) if attempt.run_id else None
         self._journalled(tenant, call, attempt, elements)
         items = [rows[one] for one in chosen]
         owners = [(each.module, each.record_id) for each in items]
@@ -162,7 +167,19 @@ class Laws:
         self._keys[call.idempotency_key] += 1
         if self._keys[call.idempotency_key] == 1:
             self._first_time(attempt, call, items, owners, bound)
-            self._in_order(attempt, rows, chosen, {one for (one,) in others}, bound, paused)
+            alone = run is not None and run.urgency == URGENT
+            # A run for single records leaves all others alone.
+            its = {
+                one: row
+                for one, row in rows.items()
+                if not alone or row.run_id == attempt.run_id or one in chosen
+            }
+            self._in_order(attempt, its, chosen, {one for (one,) in others}, bound, paused)
+            self._in_its_time(attempt, row, everything and everything.at, len(others))
+            self._strictly(items, rows, strict, {one for (one,) in others})
+            self._went[attempt.organisation_id, attempt.fence].update(chosen)
+            if alone and any(item.run_id != attempt.run_id for item in items):
+                self.say(f"run {attempt.run_id} is for single records and took {chosen} along")
         return owners
 
     def _journalled(self, tenant: str, call: Call, attempt: Attempt, elements: Any) -> None:
@@ -213,11 +230,13 @@ class Laws:
             self.say(f"attempt {attempt.id} has its elements out of order: {chosen}")
         last = rows[max(chosen)]
         hurried = any(rows[one].urgent for one in chosen)
-        before = self._due.get((attempt.organisation_id, attempt.fence), frozenset())
+        drain = (attempt.organisation_id, attempt.fence)
+        before, went = self._due.get(drain, frozenset()), self._went[drain]
         for row in rows.values():
             if row.id in chosen or row.id > last.id or row.rank != last.rank:
                 continue
-            waits = row.state == State.PENDING.value and row.id in before
+            # One that was sent by this drain already goes again with its next pass.
+            waits = row.state == State.PENDING.value and row.id in before - went
             waits = waits and row.module not in paused and not (hurried and not row.urgent)
             if waits:
                 self.say(f"#{last.id} goes out ahead of #{row.id}, which was due before")
@@ -225,6 +244,33 @@ class Laws:
             ready = row.state == State.RUNNING.value and row.id not in in_calls
             if ready and verb.value == attempt.verb and not (hurried and not row.urgent):
                 self.say(f"#{last.id} goes out ahead of #{row.id}, which was claimed with it")
+
+    def _in_its_time(
+        self, attempt: Attempt, row: Organisation, everything: datetime | None, others: int
+    ) -> None:
+        """Nothing new goes out during a pause, a limit of Xero's, or while a call is open."""
+        for pause in (row.paused_at, everything):
+            if pause is not None and pause < attempt.opened_at:
+                self.say(f"attempt {attempt.id} was opened after {row.name} was paused")
+        if row.held_until and row.held_until > attempt.opened_at and row.held_by_xero:
+            self.say(f"attempt {attempt.id} was opened while {row.name} waits for Xero's limits")
+        if others and self.world.in_flight == 1:
+            self.say(f"attempt {attempt.id} was opened while another call is open")
+
+    def _strictly(
+        self, items: Any, rows: dict[int, Row[Any]], strict: set[str], in_calls: set[int]
+    ) -> None:
+        """In a strict lane one call is under way, and what failed or waits holds the rest."""
+        for item in items:
+            if item.module not in strict:
+                continue
+            for row in rows.values():
+                if row.module != item.module:
+                    continue
+                if row.id in in_calls:
+                    self.say(f"#{item.id} goes out beside #{row.id}, in a strict lane")
+                if row.id < item.id and row.state in _HOLDS:
+                    self.say(f"#{item.id} goes out behind #{row.id}, which is {row.state}: strict")
 
     # -- after every step -------------------------------------------------------------------------
 
@@ -251,6 +297,9 @@ class Laws:
         for step in steps:
             self._audited = step.id
             changed = step.before != step.after
+            self.world.figures[f"became {step.after}"] += changed
+            if step.paused and step.after == State.RUNNING.value:
+                self.say(f"#{step.item} was claimed while its module is paused")
             if changed and not allowed(State(step.before), State(step.after)):
                 self.say(f"#{step.item} went from {step.before} to {step.after}")
             if step.tries_after > step.tries_before:
@@ -314,7 +363,12 @@ class Laws:
 
     def _log(self, items: Sequence[Row[Any]], entries: Sequence[Row[Any]]) -> None:
         """Each outcome is told once, in a sentence; what counts as a try was refused."""
-        told = Counter((one.attempt_id, one.place) for one in entries if one.attempt_id)
+        # What a person said of an unclear one stands beside what came of it.
+        told = Counter(
+            (one.attempt_id, one.place)
+            for one in entries
+            if one.attempt_id and one.outcome != State.CHECK.value
+        )
         for element, count in told.items():
             if count > 1:
                 self.say(f"element {element} is in the log {count} times")
@@ -411,6 +465,19 @@ class Laws:
                     select(QueueItem.__table__).where(QueueItem.state.in_(sorted(_OPEN)))
                 )
             )
+
+    def held_by_strictness(self) -> set[int]:
+        """What waits in a strict lane behind something that failed or waits."""
+        with self.world.database.read() as session:
+            lanes = session.execute(
+                select(Profile.organisation_id, Profile.module).where(Profile.strict.is_(True))
+            ).all()
+        held: set[int] = set()
+        for lane in lanes:
+            rows = [row for row in self.leftovers() if (row.organisation_id, row.module) == lane]
+            first = min((row.id for row in rows if row.state in _HOLDS), default=None)
+            held |= {row.id for row in rows if first is not None and row.id > first}
+        return held
 
     def unanswered(self) -> int:
         """How many calls are open."""

@@ -48,7 +48,7 @@ FAULTS = (
     "slow",
 )
 #: What may go wrong with the next reading ones.
-READ_FAULTS = ("outage", "minute", "forbidden")
+READ_FAULTS = ("outage", "minute", "forbidden", "unreadable")
 
 _CENT = Decimal("0.01")
 _VERSION = re.compile(r"\bv(\d+)\b")
@@ -74,6 +74,12 @@ class Kept:
     def ended(self) -> bool:
         status = self.data.get(CATALOGUE[self.resource].status_field or "")
         return status in _ENDED
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """As Xero reads it out."""
+        changed = round(self.updated.timestamp() * 1000)
+        return {**self.data, "UpdatedDateUTC": f"/Date({changed}+0000)/"}
 
     @property
     def xero_id(self) -> str:
@@ -232,6 +238,8 @@ class ModelXero:
                 raise TransientError("60 calls a minute are used up.", retry_after=26, counts=False)
             case "day":
                 raise TransientError("Today's calls are used up.", retry_after=7200, counts=False)
+            case "unreadable":
+                raise PermanentError("Xero refused the call: “A filter is invalid”.")
             case "forbidden":
                 raise AuthorisationError("Xero doesn't let XTiger in.")
             case "expired":
@@ -493,7 +501,7 @@ class ModelXero:
         name = CATALOGUE[resource].key_field
         with self._lock:
             return [
-                dict(kept.data)
+                kept.shown
                 for kept in self._others(access.tenant_id, resource, None)
                 if str(kept.data.get(name)) in keys
             ]
@@ -504,7 +512,7 @@ class ModelXero:
         self._reading(access)
         with self._lock:
             return [
-                dict(kept.data)
+                kept.shown
                 for kept in self._others(access.tenant_id, resource, None)
                 if kept.xero_id in xero_ids
             ]
@@ -520,7 +528,7 @@ class ModelXero:
         self._reading(access)
         with self._lock:
             found = [
-                dict(kept.data)
+                kept.shown
                 for kept in self._others(access.tenant_id, resource, None)
                 if (since is None or kept.updated >= since.replace(microsecond=0))
                 and not (mine and kept.owner is None)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from tests.promises.model_crm import ModelCrm
 from tests.promises.model_xero import Consent, ModelXero
-from xtiger.domain.errors import XTigerError
+from xtiger.domain.errors import UnknownOutcome, XTigerError
 from xtiger.engine import connect, scheduler
 from xtiger.engine.services import Services, unseen
 from xtiger.ports import Access, Answer, Call
@@ -42,11 +42,14 @@ TENANTS = {
 
 _AUDIT = (
     "CREATE TABLE audit (id {key}, item BIGINT, before TEXT, after TEXT,"
-    " tries_before INTEGER, tries_after INTEGER)"
+    " tries_before INTEGER, tries_after INTEGER, paused INTEGER)"
 )
 _NOTED = (
-    "INSERT INTO audit (item, before, after, tries_before, tries_after)"
-    " VALUES (NEW.id, OLD.state, NEW.state, OLD.tries, NEW.tries)"
+    "INSERT INTO audit (item, before, after, tries_before, tries_after, paused)"
+    " VALUES (NEW.id, OLD.state, NEW.state, OLD.tries, NEW.tries, (SELECT count(*)"
+    " FROM xtiger_profile WHERE organisation_id = NEW.organisation_id AND module = NEW.module"
+    " AND paused_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM xtiger_organisation AS its"
+    " WHERE its.id = NEW.organisation_id AND its.holder LIKE '%, a person')))"
 )
 _CHANGED = "OLD.state <> NEW.state OR OLD.tries <> NEW.tries"
 
@@ -95,6 +98,10 @@ class Life:
     stale: bool = False
     #: Several calls under way live through moments at once.
     lock: Any = field(default_factory=threading.Lock)
+    #: Calls that left and didn't come back yet; none leaves once it stands still.
+    away: int = 0
+    still: bool = False
+    landed: Any = field(default_factory=threading.Condition)
 
     def moment(self, what: str) -> None:
         """Lives through a moment; a dead process reaches none."""
@@ -115,6 +122,31 @@ class Life:
 
     def die(self) -> None:
         self.dead = True
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """A call on its way; one of another thread that stood still for long never arrives."""
+        with self.landed:
+            if self.still:
+                raise UnknownOutcome("The connection broke.")
+            self.away += 1
+        try:
+            yield
+        finally:
+            with self.landed:
+                self.away -= 1
+                self.landed.notify_all()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """No call leaves meanwhile; those that left arrive before time goes on."""
+        with self.landed:
+            self.still = True
+            self.landed.wait_for(lambda: not self.away)
+        try:
+            yield
+        finally:
+            self.still = False
 
 
 class MortalDatabase(Database):
@@ -152,7 +184,8 @@ class Line:
     def save_many(self, access: Access, call: Call) -> Answer:
         self._life.moment("sending")
         try:
-            return self._xero.save_many(access, call)
+            with self._life.calling():
+                return self._xero.save_many(access, call)
         finally:
             self._life.moment("sent")
 
@@ -258,9 +291,6 @@ class World:
                 for row in session.scalars(select(Organisation).order_by(Organisation.id))
             }
 
-    def close(self) -> None:
-        self.database.close()
-
     def services(self, life: Life) -> Services:
         """What a process works with."""
         return self.seed.services(
@@ -308,16 +338,21 @@ class World:
             self.figures["told"] += 1
             if not told.sentence.strip():
                 self.broken.append(f"an error says nothing: {told!r}")
+        except BrokenPromise:
+            raise
         except Exception as fault:
             raise BrokenPromise(f"the engine broke: {fault!r}") from fault
 
     def overtakes(self, life: Life) -> None:
         """While a worker stands still its lease runs out, and another one takes its work over."""
         before = self._fences(life.name)
-        self.clock.at += timedelta(seconds=STALLED)
-        self.beat()
+        with life.standing_still():
+            self.clock.at += timedelta(seconds=STALLED)
+            self.beat()
         after = self._fences(None)
         life.stale = life.stale or any(after[one] > fence for one, fence in before.items())
+        # Of several calls some had looked at the clock before: they are too late by minutes.
+        life.still = life.stale and self.in_flight > 1
         self.figures["stalls"] += 1
 
     def _fences(self, holder: str | None) -> dict[int, int]:
@@ -337,52 +372,51 @@ def fast_folder() -> Path:
 
 
 class SqliteWorlds:
-    """Worlds on SQLite: each is a copy of one planted file."""
+    """Worlds on SQLite, one after the other in the same file: each begins as the planted one."""
 
     def __init__(self) -> None:
         self.folder = fast_folder()
         self._planted = self.folder / "seed.sqlite"
+        self._file = self.folder / "world.sqlite"
         self.seed = Seed.planted(f"sqlite:///{self._planted}")
-        self._count = 0
+        # One engine for all of them: it has compiled its statements once.
+        self._database = Database(f"sqlite:///{self._file}")
 
     def make(self, **more: Any) -> World:
-        self._count += 1
-        file = self.folder / f"{self._count}.sqlite"
-        shutil.copy(self._planted, file)
-        return World(self.seed, Database(f"sqlite:///{file}"), **more)
-
-    def drop(self, world: World) -> None:
-        world.close()
-        for file in self.folder.glob(f"{self._count}.sqlite*"):
+        self._database.close()
+        for file in self.folder.glob(f"{self._file.name}-*"):
             file.unlink()
+        shutil.copy(self._planted, self._file)
+        return World(self.seed, self._database, **more)
 
     def close(self) -> None:
+        self._database.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PostgresWorlds:
-    """Worlds on PostgreSQL: each is a database made from one planted template."""
+    """Worlds on PostgreSQL, one after the other under one name, each made from a template."""
 
     def __init__(self, server_url: str) -> None:
         self._admin = Database(server_url)
-        self._names = f"promises{id(self)}"
-        self._run(f"CREATE DATABASE {self._names}")
-        self.seed = Seed.planted(self._url(self._names))
-        self._count = 0
+        self._planted, self._name = f"planted{id(self)}", f"world{id(self)}"
+        self._run(f"CREATE DATABASE {self._planted}")
+        self.seed = Seed.planted(self._url(self._planted))
+        self._database = Database(self._url(self._name))
 
     def make(self, **more: Any) -> World:
-        self._count += 1
-        name = f"{self._names}x{self._count}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE {self._names}")
-        return World(self.seed, Database(self._url(name)), **more)
-
-    def drop(self, world: World) -> None:
-        world.close()
-        self._run(f"DROP DATABASE {world.database.url.database} WITH (FORCE)")
+        self._gone()
+        self._run(f"CREATE DATABASE {self._name} TEMPLATE {self._planted}")
+        return World(self.seed, self._database, **more)
 
     def close(self) -> None:
-        self._run(f"DROP DATABASE {self._names} WITH (FORCE)")
+        self._gone()
+        self._run(f"DROP DATABASE {self._planted} WITH (FORCE)")
         self._admin.close()
+
+    def _gone(self) -> None:
+        self._database.close()
+        self._run(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
 
     def _url(self, name: str) -> str:
         return self._admin.url.set(database=name).render_as_string(hide_password=False)
