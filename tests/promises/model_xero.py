@@ -50,6 +50,7 @@ FAULTS = (
 #: What may go wrong with the next reading ones.
 READ_FAULTS = ("outage", "minute", "forbidden", "unreadable")
 
+_TROUBLE = "Xero has trouble of its own."
 _CENT = Decimal("0.01")
 _VERSION = re.compile(r"\bv(\d+)\b")
 _RATES = {"OUTPUT2": Decimal(15), "INPUT2": Decimal(15), "NONE": Decimal(0)}
@@ -214,7 +215,7 @@ class ModelXero:
                 self._quietly(tenant, call, owners)
                 raise lost
             case "500 before" | "500 after" | "refused":
-                error: XTigerError = UnknownOutcome("Xero has trouble of its own.")
+                error: XTigerError = UnknownOutcome(_TROUBLE, answered=True)
                 if fault == "refused":
                     error = PermanentError("Xero refused the call: “Not now”.")
                 return self._answered(
@@ -305,6 +306,8 @@ class ModelXero:
             known = self._first[where] = _First(now + MEMORY, seen, error or answer)
         elif known.body != seen:
             self.broken.append(f"the key {call.idempotency_key} was used for another body")
+        if isinstance(known.answer, UnknownOutcome):
+            raise UnknownOutcome(known.answer.sentence, answered=known.answer.answered)
         if isinstance(known.answer, XTigerError):
             raise type(known.answer)(known.answer.sentence)
         return known.answer
@@ -314,7 +317,7 @@ class ModelXero:
         if REFUSED in body:
             raise PermanentError("Xero refused the call: “A value is invalid”.")
         if BREAKS in body:
-            raise UnknownOutcome("Xero has trouble of its own.")
+            raise UnknownOutcome(_TROUBLE, answered=True)
         if call.verb is Verb.DELETE:
             elements = [self._deleted(tenant, call)]
         else:

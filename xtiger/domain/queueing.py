@@ -110,10 +110,11 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Positions that go out in one call, in order."""
+    """Positions that go out in one call, in order. `full`: no more will fit, so none is awaited."""
 
     verb: Verb
     positions: tuple[int, ...]
+    full: bool = True
 
 
 def batches(
@@ -125,11 +126,12 @@ def batches(
 ) -> list[Batch]:
     """Groups the elements of one resource into as few calls as the limits allow.
 
-    1. Creates, updates and deletes are gathered apart, each in the order of positions; so are
-       elements whose calls failed as a whole equally often.
-    2. A group is cut when it holds `most` elements (halved with each such failure, so that what
-       spoils a call comes to stand alone) or would pass `most_bytes`. A DELETE names one object.
-    3. The calls go out in the order of their oldest elements.
+    1. Creates, updates and deletes are gathered apart, each in the order of positions.
+    2. A group is cut when it holds `most` elements or would pass `most_bytes`, and where the next
+       one's calls failed as a whole more or less often: for each such failure it holds half as
+       many, so that what spoils a call comes to stand alone. A DELETE names one object.
+    3. The calls go out in the order of their oldest elements. The last one of a verb isn't full
+       and may wait for more, unless its elements were doubted: nobody younger passes these.
 
     `in_order` (strict) gathers only what stands side by side: no element overtakes another.
     """
@@ -139,7 +141,7 @@ def batches(
     for element in sorted(planned, key=lambda each: each.position):
         kind = (element.verb, element.doubts)
         room = 1 if element.verb is Verb.DELETE else max(1, most >> element.doubts)
-        others = [each for each in groups if each != kind] if in_order else []
+        others = [each for each in groups if each != kind and (in_order or each[0] is element.verb)]
         group = groups.get(kind, [])
         if group and (len(group) == room or sizes[kind] + element.size > most_bytes):
             others.append(kind)
@@ -147,5 +149,7 @@ def batches(
             ready.append(Batch(each[0], tuple(groups.pop(each))))
         groups.setdefault(kind, []).append(element.position)
         sizes[kind] = (sizes[kind] if len(groups[kind]) > 1 else 0) + element.size + 1
-    ready.extend(Batch(verb, tuple(group)) for (verb, _doubts), group in groups.items())
+    for (verb, doubts), group in groups.items():
+        room = 1 if verb is Verb.DELETE else most
+        ready.append(Batch(verb, tuple(group), full=bool(doubts) or len(group) == room))
     return sorted(ready, key=lambda batch: batch.positions[0])

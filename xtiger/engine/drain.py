@@ -346,7 +346,7 @@ class _Drain:
                 if each.item.resource == resource
             ]
             for batch in batches(planned, most=most, in_order=strict):
-                if not everything and len(batch.positions) < most:
+                if not everything and not batch.full:
                     continue
                 self._check()
                 if strict and not self._ahead([by_position[batch.positions[0]]]):

@@ -28,7 +28,7 @@ class Prepared:
 
     `sets` names columns that take their values from the parameters. Types do what they always
     do, both ways; what a table would fill in by itself, though, has to be given. A list goes
-    into `bindparam(…, expanding=True)`; it must not be empty.
+    into `bindparam(…, expanding=True)`, as it is: of numbers or texts.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class _Text:
         compiled: Any = statement.compile(dialect=dialect, column_keys=list(sets) or None)
         self.sql: str = compiled.string
         self._lists = tuple(_LIST.findall(self.sql))
-        types = {name: bind.type for name, bind in compiled.binds.items()}
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
         #: None where the driver takes values by name.
         self._places: list[str] | None = compiled.positiontup
-        names = self._places if self._places is not None else list(types)
-        self._steps = [(name, _binding(types[name], dialect)) for name in names]
+        names = self._places if self._places is not None else list(binds)
+        self._steps = [(name, _binding(binds[name].type, dialect)) for name in names]
         #: What the statement itself says, as the driver takes it.
         self._fixed = {
-            name: step(compiled.binds[name].value) if step else compiled.binds[name].value
+            name: step(binds[name].value) if step else binds[name].value
             for name, step in self._steps
-            if not compiled.binds[name].required
+            if not binds[name].required
         }
         columns = () if isinstance(statement, Insert) else statement.exported_columns
         reading = [_reading(column.type, dialect) for column in columns]
@@ -123,6 +123,8 @@ class _Text:
         return sql, named if self._places is None else tuple(placed)
 
     def _marks(self, name: str, count: int) -> str:
+        if not count:
+            return "NULL"  # nothing is in it
         if self._places is not None:
             return ", ".join("?" * count)
         return ", ".join(f"%({name}_{at})s" for at in range(count))
