@@ -117,6 +117,8 @@ class Builder:
     templates: Mapping[tuple[Module, DocumentType | None], int]
     #: It was asked for single records: what they need goes ahead of others too.
     urgent: bool = False
+    #: `facts` were read a moment ago for this very turn: whatever the clocks say, they hold.
+    just_read: bool = False
     added: Added = field(default_factory=Added)
 
     @classmethod
@@ -296,12 +298,13 @@ class Builder:
     def _waits_for_it(self, session: Session, parent: QueueItem, item: Claimed) -> bool:
         """Whether a parent waits, through whatever chain, for the very item that needs it."""
         seen: set[int] = set()
-        above: QueueItem | None = parent
-        while above is not None and above.id not in seen:
-            if above.id == item.id or above.blocked_by == item.id:
+        above: int | None = parent.id
+        while above is not None and above not in seen:
+            if above == item.id:
                 return True
-            seen.add(above.id)
-            above = session.get(QueueItem, above.blocked_by) if above.blocked_by else None
+            seen.add(above)
+            # Read anew: this very build may have blocked it.
+            above = queue.waits_for(session, above)
         return False
 
     def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
@@ -316,8 +319,10 @@ class Builder:
     def _block(self, session: Session, item: Claimed, parent: QueueItem) -> None:
         what = f"{Module(parent.module).singular} {parent.label}"
         sentence = f"Waits for #{parent.id} {what}"
-        if parent.state in (State.FAILED, State.CHECK):
+        if parent.state == State.FAILED:
             sentence += f", which failed: {parent.sentence or ''}".rstrip()
+        elif parent.state == State.CHECK:
+            sentence += ", of which nobody knows yet whether it arrived"
         queue.park(
             session,
             item,
@@ -381,7 +386,8 @@ class Builder:
             sentence = f"XTiger can't build it ({type(fault).__name__}). The log says more."
             self._fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
             return None
-        if faults and self.read_at < item.changed_at and _by_reference(faults):
+        stale = self.read_at < item.changed_at and not self.just_read
+        if faults and stale and _by_reference(faults):
             raise StaleReference
         if isinstance(outcome, Faults) or faults:
             sentence = " ".join(dict.fromkeys(each.sentence for each in faults))

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.domain.identity import Sought, day_of, id_of, is_gone, portrait
 from xtiger.domain.queueing import State
+from xtiger.domain.records import Change, ChangeKind, Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.engine import lookup, tokens
 from xtiger.engine.services import Services
 from xtiger.engine.settle import DIFFERS, settle
 from xtiger.ports import Element
-from xtiger.store import bindings, claims, journal, leases, logs, queue
+from xtiger.store import bindings, claims, journal, leases, logs, outbox, queue
 from xtiger.store.leases import Lease
 from xtiger.store.models import Attempt, AttemptElement, Organisation, QueueItem, Run
 
@@ -156,6 +157,11 @@ def there(services: Services, item_id: int, xero_id: str, who: str) -> State:
                 logs.sum_up(session, run)
             session.refresh(item)
             state = State(item.state)
+            if state is State.SUCCEEDED and item.changes > 1:
+                # What changed since it was sent merged into it, and isn't in Xero yet.
+                ref = RecordRef(Module(item.module), item.record_id)
+                changed = Change(ref, ChangeKind.SAVED, services.clock.now())
+                outbox.add(session, [changed])
     _go_on(services, lease.organisation_id, who)
     return state
 
@@ -187,7 +193,7 @@ def _alone(services: Services, item_id: int) -> Iterator[tuple[Lease, Case]]:
     lease = leases.take(
         services.database,
         row.id,
-        holder=f"{services.worker}, a person",
+        holder=f"{services.worker[:60]}, a person",
         now=services.clock.now(),
         seconds=services.patience.lease,
     )

@@ -124,6 +124,8 @@ class _Drain:
     urgency: int = 0
     only_run: int | None = None
     strict: frozenset[str] = frozenset()
+    #: It has sent something: before that it lets nobody pass, or it might never come to it.
+    moved: bool = False
 
     @property
     def organisation_id(self) -> int:
@@ -268,7 +270,7 @@ class _Drain:
                 # Nothing is lost: what was claimed goes back, and again with fresh data.
                 self._return_unsent()
                 builder = self._prepare_anew()
-                self._go_through(rank, builder)
+                self._go_through(rank, replace(builder, just_read=True))
         except (TransientError, AuthorisationError, UnknownOutcome, PermanentError, GivesWay):
             self._return_unsent()
             raise
@@ -278,7 +280,12 @@ class _Drain:
         """Claims the turn's items chunk by chunk, builds them, sends whenever a call is full."""
         ready: list[Ready] = []
         after = 0
-        while claimed := self._claim(rank, after):
+        while True:
+            if self.moved:
+                self._let_pass()
+            if not (claimed := self._claim(rank, after)):
+                break
+            self.moved = True
             after = claimed[-1].id
             ready += builder.build(claimed, mark=self.mark)
             strict = bool(self.strict.intersection(item.module for item in claimed))
@@ -316,12 +323,15 @@ class _Drain:
         self.services.observe("claimed")
         return claimed
 
-    def _give_way(self) -> None:
-        """Between calls: what a person waits for goes first, and others get their turn."""
+    def _let_pass(self) -> None:
+        """Before anything is claimed: what a person waits for goes first."""
         with self.services.database.read() as session:
             overtaken = logs.more_urgent(session, self.organisation_id, self.urgency)
         if overtaken:
             raise GivesWay("What a person asked for goes first; then this goes on.")
+
+    def _give_way(self) -> None:
+        """Behind a chunk: others get their turn."""
         if self.services.crowded():
             raise GivesWay("Other organisations have their turn; then this goes on.")
 
@@ -348,7 +358,7 @@ class _Drain:
             for batch in batches(planned, most=most, in_order=strict):
                 if not everything and not batch.full:
                     continue
-                self._check()
+                self._check({by_position[one].item.module for one in batch.positions})
                 if strict and not self._ahead([by_position[batch.positions[0]]]):
                     return []
                 flight.send(resource, batch.verb, [by_position.pop(one) for one in batch.positions])
@@ -366,14 +376,14 @@ class _Drain:
             self._return_unsent(but={each.item.id for each in kept})
         return kept
 
-    def _check(self) -> None:
+    def _check(self, modules: Set[str]) -> None:
         """Raises TransientError where no call may be started: the worker ends, or a pause."""
         if self.services.stopping():
             raise TransientError(
                 "The worker stopped; XTiger goes on with the next.", retry_after=0, counts=False
             )
         with self.services.database.read() as session:
-            if not profiles.is_paused(session, self.organisation_id):
+            if not profiles.is_paused(session, self.organisation_id, modules):
                 return
         raise TransientError("It was paused.", retry_after=0, counts=False)
 

@@ -47,7 +47,8 @@ def wsgi(services: Services) -> Callable[[dict[str, Any], Any], Iterable[bytes]]
         if environ.get("PATH_INFO") != "/metrics":
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"The figures are at /metrics.\n"]
-        if not permitted(services, environ):
+        # This port is the figures' own: nobody reaches pages by it, so no proxy stands before it.
+        if not permitted(services, environ, site="localhost"):
             start("403 Forbidden", [("Content-Type", "text/plain")])
             return [b"Send the token of XTIGER_METRICS_TOKEN, or ask on this machine itself.\n"]
         start("200 OK", [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")])
@@ -56,14 +57,15 @@ def wsgi(services: Services) -> Callable[[dict[str, Any], Any], Iterable[bytes]]
     return answer
 
 
-def permitted(services: Services, environ: dict[str, Any]) -> bool:
-    """Whether a WSGI request may read the figures."""
+def permitted(services: Services, environ: dict[str, Any], *, site: str) -> bool:
+    """Whether a WSGI request may read the figures of a server that people reach as `site`."""
     return may_read_figures(
         services.settings.metrics_token,
         authorization=environ.get("HTTP_AUTHORIZATION", ""),
         address=environ.get("REMOTE_ADDR", ""),
         host=environ.get("HTTP_HOST", ""),
         forwarded=any(name in environ for name in _PASSED_ON),
+        site=site,
     )
 
 

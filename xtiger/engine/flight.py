@@ -71,7 +71,8 @@ class Flight:
     2. Each is settled by its own answer, in a transaction that the fence guards.
     3. A call that Xero refuses as a whole is sent again in two halves, at once and ahead of
        everything younger, until the records that spoil it stand alone. Once three were refused
-       alone with the same sentence it is about all of them, and nothing is halved any more.
+       alone with the same sentence, and Xero took nothing meanwhile, it is about all of them, and
+       nothing is halved any more.
     4. After a failure of another kind no call is started; those under way are waited for. What
        Xero answered with a fault of its own is noted, so that the same comes in halves too.
     """
@@ -86,6 +87,8 @@ class Flight:
     #: Halves of refused calls; the oldest goes first.
     _halves: list[tuple[Resource, Verb, Sequence[Ready]]] = field(default_factory=list)
     _alone: Counter[str] = field(default_factory=Counter)
+    #: Xero took at least one record: what it refuses isn't about all.
+    _took: bool = False
     _failures: list[BaseException] = field(default_factory=list)
 
     def __enter__(self) -> Flight:
@@ -97,19 +100,24 @@ class Flight:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Waits for what is under way; a lost lease found there outweighs what ends the drain."""
+        """Waits for what is under way; the worst of all that failed is what ends the drain."""
         if self._flying:
             wait(self._flying)
             self._reap()
         if self._pool is not None:
             self._pool.shutdown()
-        lost = next((one for one in self._failures if isinstance(one, LeaseLost)), None)
-        if error is not None and lost is not None and error is not lost:
-            raise lost from error
+        failures = [*self._failures, *([error] if error is not None else [])]
+        worst = min(failures, key=_weight, default=None)
+        for each in self._failures:
+            if each is not worst and each is not error:
+                log.warning("a call failed besides", exc_info=each)
+        if worst is not None and worst is not error:
+            raise worst from error
 
     def send(self, resource: Resource, verb: Verb, ready: Sequence[Ready]) -> None:
         """Starts one call as soon as a place is free. Raises what an earlier one failed with."""
         self._make_room()
+        self._send_halves()
         self._start(resource, verb, ready)
         self._send_halves()
 
@@ -230,7 +238,8 @@ class Flight:
         """Halves a refused call, or fails its records where that can't tell more."""
         if len(sent.ready) == 1:
             self._alone[refusal.sentence] += 1
-        if len(sent.ready) == 1 or self._alone[refusal.sentence] >= ALIKE:
+        about_all = not self._took and self._alone[refusal.sentence] >= ALIKE
+        if len(sent.ready) == 1 or about_all:
             recovery.refuse(self.services, self.lease, sent.id, refusal)
             return
         self._close(sent.id, "refused")
@@ -253,6 +262,7 @@ class Flight:
 
     def _settle(self, sent: _Sent, answer: Answer, duration_ms: int) -> None:
         answers = recovery.claimed(self.services, self.lease, sent.id, answer)
+        self._took = self._took or any(each.stored for each in answers)
         now = self.services.clock.now()
         with self.services.database.write() as session:
             usage.guard(

@@ -119,6 +119,8 @@ def schedule_due(services: Services) -> list[int]:
     now = services.clock.now()
     woken = []
     with services.database.write() as session:
+        if profiles.pause_of_all(session) is not None:
+            return []
         rules = profiles.profiles(session)
         broken = profiles.broken_connections(session)
         for row in profiles.organisations(session):
@@ -180,6 +182,8 @@ def _start(services: Services, organisation_id: int, turn: int | None = None) ->
         row = session.get_one(Organisation, organisation_id)
         if row.paused_at or (row.held_until and row.held_until > now):
             return None
+        if profiles.pause_of_all(session) is not None:
+            return None
         if row.lease_until and row.lease_until > now:
             return None
         runs = logs.unended_runs(session, organisation_id)
@@ -223,9 +227,14 @@ def _end(services: Services, run_id: int, sentence: str | None) -> bool:
 
 
 def waiting(services: Services) -> list[int]:
-    """Organisations with work to carry on: asked or parked runs, or calls left open."""
+    """Organisations with work to carry on: asked or parked runs, or calls left open.
+
+    None while everything is paused.
+    """
     now = services.clock.now()
     with services.database.read() as session:
+        if profiles.pause_of_all(session) is not None:
+            return []
         asked = {run.organisation_id for run in logs.unended_runs(session)}
         left_open = set(
             session.scalars(

@@ -180,14 +180,22 @@ def due_ranks(
 
 
 def held_caps(session: Session, organisation_id: int, modules: Iterable[str]) -> dict[str, int]:
-    """By strict module the place of its first item that failed or waits: what is behind stays."""
+    """By strict module the place of its first item that failed or waits: what is behind stays.
+
+    One that waits for another of its own module holds nothing: that one has to go first.
+    """
     caps: dict[str, int] = {}
     for module in modules:
+        above = QueueItem.__table__.alias()
+        parent = select(above.c.id).where(
+            above.c.id == QueueItem.blocked_by, above.c.module == module
+        )
         first = session.scalar(
             select(func.min(QueueItem.id)).where(
                 QueueItem.organisation_id == organisation_id,
-                text("state IN ('blocked', 'failed', 'check')"),
+                text("xtiger_queue.state IN ('blocked', 'failed', 'check')"),
                 QueueItem.module == module,
+                ~parent.exists(),
             )
         )
         if first is not None:

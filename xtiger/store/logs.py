@@ -103,9 +103,12 @@ def ask_run(
 ) -> Run:
     """The run that waits for an organisation, or a new one: two clicks make one run.
 
+    At one moment, too, where each of them locks the organisation first (`leases.lock`). A long
+    `requested_by` is cut.
     `single`: it is for chosen records alone, and goes ahead of all others.
     """
     urgency = 2 if single else int(kind == "instant")
+    requested_by = requested_by[: Run.requested_by.type.length]
     wakes.announce(session, organisation_id)
     waiting = session.scalar(
         select(Run)

@@ -50,9 +50,7 @@ class Prepared:
         connection = session.connection()
         text = self._of(connection.dialect)
         sql, given = text.filled(values)
-        # Past SQLAlchemy's rows: they are taken apart at once.
-        found = connection.exec_driver_sql(sql, given).cursor
-        return text.typed(found.fetchall()) if found is not None else []
+        return text.typed(connection.exec_driver_sql(sql, given).fetchall())
 
     def many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs it for each of these rows, in their order."""
@@ -76,7 +74,11 @@ class _Text:
         compiled: Any = statement.compile(dialect=dialect, column_keys=list(sets) or None)
         self.sql: str = compiled.string
         self._lists = tuple(_LIST.findall(self.sql))
-        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        binds: dict[str, Any] = {}
+        for bind, name in compiled.bind_names.items():
+            known = binds.setdefault(name, bind)
+            if type(known.type) is not type(bind.type):
+                raise TypeError(f"{name} stands for a {known.type!r} and for a {bind.type!r}")
         #: None where the driver takes values by name.
         self._places: list[str] | None = compiled.positiontup
         names = self._places if self._places is not None else list(binds)

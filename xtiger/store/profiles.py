@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -259,8 +259,18 @@ _ALL_PAUSED = (
     .where(Setting.__table__.c.name == PAUSED, Setting.__table__.c.value.is_not(None))
     .exists()
 )
+_PROFILE = Profile.__table__.c
+_MODULE_PAUSED = (
+    select(_PROFILE.id)
+    .where(
+        _PROFILE.organisation_id == Organisation.__table__.c.id,
+        _PROFILE.module.in_(bindparam("kinds", expanding=True)),
+        _PROFILE.paused_at.is_not(None),
+    )
+    .exists()
+)
 _IS_PAUSED = Prepared(
-    select(or_(Organisation.__table__.c.paused_at.is_not(None), _ALL_PAUSED)).where(
+    select(or_(Organisation.__table__.c.paused_at.is_not(None), _ALL_PAUSED, _MODULE_PAUSED)).where(
         Organisation.__table__.c.id == bindparam("of")
     )
 )
@@ -272,9 +282,12 @@ _FLAGS = Prepared(
 )
 
 
-def is_paused(session: Session, organisation_id: int) -> bool:
-    """Whether an organisation, or everything, is paused now: asked before each call."""
-    found = _IS_PAUSED.rows(session, {"of": organisation_id})
+def is_paused(session: Session, organisation_id: int, modules: Collection[str] = ()) -> bool:
+    """Whether an organisation, one of these modules or everything is paused now.
+
+    Asked before each call.
+    """
+    found = _IS_PAUSED.rows(session, {"of": organisation_id, "kinds": list(modules)})
     return bool(found and found[0][0])
 
 

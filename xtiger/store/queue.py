@@ -126,6 +126,7 @@ def _upsert(session: Session, now: datetime) -> Insert:
             "rank": new.rank,
             "state": _when(again, State.PENDING.value, QueueItem.state),
             "not_before": _when(again, None, QueueItem.not_before),
+            "sentence": _when(again, None, QueueItem.sentence),
             "blocked_by": None,
             "tries": _when(again, 0, QueueItem.tries),
             "doubts": 0,
@@ -178,6 +179,12 @@ def end(session: Session, item_ids: Sequence[int], state: State) -> None:
 def release_children(session: Session, item_ids: Sequence[int]) -> None:
     """Lets what waited for these items go on, at its own old places."""
     _RELEASE.run(session, {"ids": item_ids})
+
+
+def waits_for(session: Session, item_id: int) -> int | None:
+    """What an item is blocked by as the database has it now, None where by nothing."""
+    found = session.connection().execute(select(_ROW.blocked_by).where(_ROW.id == item_id))
+    return found.scalar()
 
 
 def release_stranded(session: Session, organisation_id: int) -> None:
@@ -277,9 +284,12 @@ def put_back(
     *,
     sentence: str | None = None,
 ) -> None:
-    """Returns running items to pending at their places: their call did nothing."""
+    """Returns running items to pending at their places: their call did nothing.
+
+    The cause of a try before stays: by it one that differed goes with amounts of its own.
+    """
     for item in items:
-        park(session, item, State.PENDING, cause=None, sentence=sentence or "")
+        park(session, item, State.PENDING, cause=item.cause, sentence=sentence or "")
 
 
 def doubt(session: Session, item_ids: Sequence[int]) -> None:
@@ -317,7 +327,7 @@ def retry(
         statement = statement.where(QueueItem.organisation_id == organisation_id)
     done = session.execute(
         statement.values(
-            state=State.PENDING.value, not_before=None, changed_at=now
+            state=State.PENDING.value, not_before=None, sentence=None, changed_at=now
         ).execution_options(**_QUIET)
     )
     return int(done.rowcount)  # type: ignore[attr-defined]
@@ -410,7 +420,7 @@ def retry_by_schedule(
             QueueItem.module == module.value,
             QueueItem.tries <= most,
         )
-        .values(state=State.PENDING.value, not_before=None, changed_at=now)
+        .values(state=State.PENDING.value, not_before=None, sentence=None, changed_at=now)
         .execution_options(**_QUIET)
     )
 

@@ -162,12 +162,31 @@ def migrate(database: Database, *, branches: tuple[str, ...] = BRANCHES) -> None
     with away, as_file(files("xtiger.migrations")) as folder:
         config = _config(folder)
         config.attributes["url"] = database.url
-        with database.engine.execution_options(xtiger_write=True).begin() as connection:
+        engine = database.engine.execution_options(xtiger_write=True)
+        with engine.connect() as connection, _unchecked(connection), connection.begin():
             config.attributes["connection"] = connection
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
             for branch in branches:
                 command.upgrade(config, f"{branch}@head")
+
+
+@contextmanager
+def _unchecked(connection: Connection) -> Iterator[None]:
+    """Foreign keys rest on SQLite while tables are made anew.
+
+    Else dropping a table would delete, row by row, what refers to it. It takes effect outside of
+    transactions only.
+    """
+    driver: Any = connection.connection.driver_connection
+    on_sqlite = connection.dialect.name == "sqlite"
+    if on_sqlite:
+        driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        if on_sqlite:
+            driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _config(folder: Path) -> Config:

@@ -39,14 +39,15 @@ def learn(row: Organisation, *, day_left: int | None, minute: Minute | None, now
 
 
 _TABLE = Organisation.__table__.c
-_NEWER = or_(_TABLE.minute_began.is_(None), _TABLE.minute_began <= bindparam("newest"))
+_NEWEST = bindparam("newest", type_=_TABLE.minute_began.type)
+_NEWER = or_(_TABLE.minute_began.is_(None), _TABLE.minute_began <= _NEWEST)
 _DAY_TOLD = {
     "day_limit": case(
         (_TABLE.day_limit < bindparam("more_than"), bindparam("then")), else_=_TABLE.day_limit
     )
 }
 _MINUTE_TOLD = {
-    "minute_began": case((_NEWER, bindparam("newest")), else_=_TABLE.minute_began),
+    "minute_began": case((_NEWER, _NEWEST), else_=_TABLE.minute_began),
     "minute_left": case((_NEWER, bindparam("still")), else_=_TABLE.minute_left),
 }
 _TAKEN = ("last_success_at", "held_until", "held_why", "held_times")
