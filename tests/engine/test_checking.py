@@ -193,3 +193,22 @@ def test_it_isnt_sends_it_again_from_its_old_place(
         row for row in in_xero(engine, "Invoices") if row["Status"] != "VOIDED"
     ]
     assert len(living) == 1
+
+
+def test_an_edit_while_nobody_knew_goes_over_once_it_is_known(
+    each_engine: Engine, unclear: Callable[[bool], QueueItem]
+) -> None:
+    engine = each_engine
+    item = unclear(True)
+    with crm(engine) as session:
+        row = session.get_one(Invoice, int(item.record_id))
+        row.lines[0].unit_price *= 3
+        row.count()
+        total = row.total
+    intake.relay(engine.services)
+    assert item_of(engine, "B-1").state == "check"
+    [bill] = [row for row in in_xero(engine, "Invoices") if row["InvoiceNumber"] == "B-1"]
+    checking.there(engine.services, item.id, bill["InvoiceID"], "Ana")
+    sync(engine)
+    [bill] = [row for row in in_xero(engine, "Invoices") if row["InvoiceNumber"] == "B-1"]
+    assert float(bill["Total"]) == float(total) == 345.0

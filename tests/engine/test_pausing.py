@@ -17,7 +17,7 @@ from tests.engine.scenes import (
 )
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.records import Module
-from xtiger.engine import intake, pausing
+from xtiger.engine import intake, pausing, scheduler
 from xtiger.store import profiles
 
 
@@ -74,6 +74,34 @@ def test_a_pause_is_kept_once_and_resuming_asks_for_a_run(
     pausing.resume(services, **given, who="Bo")  # type: ignore[arg-type]
     assert len(runs(each_engine)) == 1
     assert services.dispatcher.ids == [one]  # type: ignore[attr-defined]
+
+
+def test_a_name_as_long_as_may_be_doesnt_keep_anything_paused(
+    each_engine: Engine, one: int
+) -> None:
+    long = "A" * 255
+    pausing.pause(each_engine.services, organisation_id=one, who=long)
+    pausing.resume(each_engine.services, organisation_id=one, who=long)
+    assert [run.requested_by for run in runs(each_engine)] == ["resumed by " + "A" * 244]
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_while_all_is_paused_a_tick_does_nothing(
+    each_engine: Engine, one: int, everything: bool
+) -> None:
+    """It asks for no run, and takes no lease to find out that it may not work."""
+    services = each_engine.services
+    paused = None if everything else one
+    scheduler.sync_now(services, organisation_id=None, modules=None, who="Ana")
+    pausing.pause(services, organisation_id=paused, who="Ana")
+    assert scheduler.schedule_due(services) == []
+    assert scheduler.waiting(services) == []
+    before = organisation(each_engine).fence
+    scheduler.work(services, one)  # a wake that came before the pause
+    assert organisation(each_engine).fence == before
+    assert [run.started_at for run in runs(each_engine)] == [None]
+    pausing.resume(services, organisation_id=paused, who="Ana")
+    assert scheduler.waiting(services) == [one]
 
 
 def test_resuming_lifts_no_larger_pause_and_no_limit_of_xeros(

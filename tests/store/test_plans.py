@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,22 @@ from xtiger.store.schema import Database, migrate
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database whose queue has 50,000 ended rows and a few waiting ones."""
-    folder: Path = tmp_path_factory.mktemp("grown")
+    database = _with_ended_rows(tmp_path_factory.mktemp("grown"), 50_000)
+    with database.engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def uncounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The same where ANALYZE never ran: plans don't depend on how many rows there are then."""
+    database = _with_ended_rows(tmp_path_factory.mktemp("uncounted"), 500)
+    yield database
+    database.close()
+
+
+def _with_ended_rows(folder: Path, ended_rows: int) -> Database:
     database = Database(f"sqlite:///{folder / 'x.sqlite'}")
     migrate(database)
     one, two = add_organisation(database, "Kauri"), add_organisation(database, "Thames")
@@ -36,16 +52,13 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
             "added_at": NOW,
             "changed_at": NOW,
         }
-        for number in range(50_000)
+        for number in range(ended_rows)
     ]
     with database.write() as session:
         session.execute(insert(QueueItem), ended)
     with database.write() as session:
         queue.enqueue(session, [queue.Entry(one, ref(n)) for n in range(400)], now=NOW)
-    with database.engine.begin() as connection:
-        connection.execute(text("ANALYZE"))
-    yield database
-    database.close()
+    return database
 
 
 @contextmanager
@@ -114,6 +127,36 @@ def test_a_hot_query_uses_its_index(grown: Database, name: str) -> None:
     assert "SCAN xtiger_queue" not in found[0].replace("USING INDEX", "#")
     if name == "claim":
         assert "USE TEMP B-TREE" not in found[0]
+
+
+NARROW = claims.Narrow(
+    paused=frozenset({"Quotes"}), only_run=1, caps={"Invoices": 5}, wanted_below=50
+)
+URGENT = replace(NARROW, urgent=True)
+
+
+@pytest.mark.parametrize("counted", ["uncounted", "grown"])
+@pytest.mark.parametrize(
+    ("narrow", "index"),
+    [
+        (claims.ALL, "ix_xtiger_queue_due"),
+        (NARROW, "ix_xtiger_queue_due"),
+        (URGENT, "ix_xtiger_queue_urgent"),
+    ],
+    ids=["all", "narrow", "urgent"],
+)
+def test_a_claim_meets_only_what_waits_in_its_own_organisation_and_turn(
+    request: pytest.FixtureRequest, counted: str, narrow: claims.Narrow, index: str
+) -> None:
+    database: Database = request.getfixturevalue(counted)
+    known: dict[str, Any] = {"up_to": 10**9, "now": NOW, "narrow": narrow}
+    with plans(database) as found, undone(database) as session:
+        claims.due_ranks(session, 1, **known)
+        claims.claim(session, 1, rank=50, after=0, limit=200, run_id=None, **known)
+    ranks, claim = found[:2]
+    assert f"INDEX {index} (organisation_id=?" in ranks, ranks
+    assert f"INDEX {index} (organisation_id=? AND rank=?" in claim, claim
+    assert "USE TEMP B-TREE" not in ranks + claim
 
 
 def test_the_last_position_is_found_without_counting(grown: Database) -> None:

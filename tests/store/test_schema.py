@@ -233,6 +233,117 @@ def test_a_deleted_records_number_is_never_given_again(database_url: str) -> Non
         database.close()
 
 
+#: What somebody added to the small CRM's file by hand.
+_THEIRS = (
+    "CREATE VIEW buyers AS SELECT id, name FROM crm_contact",
+    "CREATE VIEW first_buyers AS SELECT name FROM buyers WHERE id < 10",
+    "CREATE TRIGGER rename_buyer INSTEAD OF UPDATE ON buyers BEGIN"
+    " UPDATE crm_contact SET name = NEW.name WHERE id = OLD.id; END",
+    "CREATE TABLE crm_note (id INTEGER PRIMARY KEY, words TEXT, contact_id INTEGER"
+    " REFERENCES crm_contact (id) ON DELETE CASCADE)",
+    "CREATE INDEX ix_crm_note_contact ON crm_note (contact_id)",
+    "CREATE TRIGGER noted AFTER INSERT ON crm_note BEGIN"
+    " UPDATE crm_contact SET city = NEW.words WHERE id = NEW.contact_id; END",
+    "CREATE INDEX ix_their_city ON crm_contact (city)",
+    "CREATE TRIGGER moved AFTER UPDATE OF city ON crm_contact BEGIN"
+    " UPDATE crm_invoice SET reference = NEW.city WHERE contact_id = NEW.id; END",
+)
+
+
+def test_what_somebody_added_beside_the_small_crms_tables_is_kept(tmp_path: Path) -> None:
+    """Views, triggers, indexes and tables of their own, and what refers to what."""
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    made = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name = :name"
+    try:
+        migrate(database, branches=("core",))
+        _step(database, "upgrade", "crm0001")
+        with database.write() as session:
+            ann = Contact(name="Ann")
+            session.add(ann)
+            session.flush()
+            invoice = Invoice(number="1", contact_id=ann.id, date=NOW.date(), currency="NZD")
+            invoice.lines.append(InvoiceLine(place=1, quantity=1, unit_price=5, amount=5))
+            session.add(invoice)
+            for statement in _THEIRS:
+                session.execute(text(statement))
+            session.execute(
+                text("INSERT INTO crm_note (words, contact_id) VALUES ('Rome', :id)"),
+                {"id": ann.id},
+            )
+            names = [statement.split()[2] for statement in _THEIRS]
+            before = [session.execute(text(made), {"name": name}).all() for name in names]
+        migrate(database, branches=("crm",))
+        with database.write() as session:
+            assert [session.execute(text(made), {"name": name}).all() for name in names] == before
+            assert session.scalar(text("PRAGMA foreign_keys")) == 1
+            assert session.scalar(text("PRAGMA integrity_check")) == "ok"
+            assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+            assert session.scalar(text("SELECT words FROM crm_note")) == "Rome"
+            assert session.scalar(text("SELECT name FROM first_buyers")) == "Ann"
+            session.execute(text("UPDATE buyers SET name = 'Anna'"))
+            session.execute(text("INSERT INTO crm_note (words, contact_id) VALUES ('Oslo', 1)"))
+            ours = "SELECT name, city, reference FROM crm_contact, crm_invoice"
+            assert session.execute(text(ours)).all() == [("Anna", "Oslo", "Oslo")]
+        with refused(database, IntegrityError) as session:
+            session.execute(text("DELETE FROM crm_contact"))  # its invoice refers to it
+        with database.write() as session:
+            session.execute(text("DELETE FROM crm_invoice"))
+            assert session.scalar(text("SELECT count(*) FROM crm_invoice_line")) == 0
+            session.execute(text("DELETE FROM crm_contact"))
+            assert session.scalar(text("SELECT count(*) FROM crm_note")) == 0
+    finally:
+        database.close()
+
+
+def test_ended_items_are_left_as_they_lie_by_the_queues_new_rules(database_url: str) -> None:
+    """A long history is read once, not written; what names a parent in vain lets go of it."""
+    database = Database(database_url)
+    try:
+        _step(database, "upgrade", "core0002")
+        item = (
+            "INSERT INTO xtiger_queue (id, organisation_id, module, record_id, label, resource,"
+            " rank, action, state, slot, blocked_by, tries, changes, needed, added_at, changed_at)"
+            " VALUES (:id, 1, 'Contacts', :record, '', 'Contacts', 20, 'Create', :state, :slot,"
+            " :by, 0, 1, false, '2026-11-01 00:00:00', '2026-11-01 00:00:00')"
+        )
+        rows = (
+            {"id": 1, "state": "succeeded", "slot": None, "by": None},
+            {"id": 2, "state": "failed", "slot": "Contacts:2", "by": 1},
+            {"id": 3, "state": "blocked", "slot": "Contacts:3", "by": 2},
+        )
+        guard = (
+            (
+                "CREATE TRIGGER untouched BEFORE UPDATE ON xtiger_queue WHEN OLD.id <> 2"
+                " BEGIN SELECT RAISE(ABORT, 'touched'); END",
+            )
+            if database.engine.dialect.name == "sqlite"
+            else (
+                "CREATE FUNCTION untouched() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'touched'; END $$",
+                "CREATE TRIGGER untouched BEFORE UPDATE ON xtiger_queue FOR EACH ROW"
+                " WHEN (OLD.id <> 2) EXECUTE FUNCTION untouched()",
+            )
+        )
+        with database.write() as session:
+            session.execute(
+                text(
+                    "INSERT INTO xtiger_organisation (id, tenant_id, name, chosen, auto_sync,"
+                    " held_times, held_by_xero, fence, day_limit)"
+                    " VALUES (1, 't', 'Kauri', true, false, 0, false, 0, 1000)"
+                )
+            )
+            for row in rows:
+                session.execute(text(item), row | {"record": str(row["id"])})
+            for statement in guard:
+                session.execute(text(statement))
+        migrate(database, branches=("core",))
+        with database.read() as session:
+            found = session.execute(text("SELECT id, blocked_by FROM xtiger_queue ORDER BY id"))
+            assert found.all() == [(1, None), (2, None), (3, 2)]
+    finally:
+        database.close()
+
+
 def _step(database: Database, way: str, revision: str) -> None:
     """One step of Alembic's, up or down, on one branch."""
     folder = Path(migrations.__file__).parent
