@@ -17,7 +17,7 @@ PARTS: dict[str, tuple[str, dict[str, int]]] = {
     "b": ("pacing", {"records": 4000}),
     "c": ("percall", {"calls": 6, "repeats": 2}),
     "d": ("history", {"ended": 20_000, "added": 5000, "chunk": 200, "rounds": 3}),
-    "e": ("peers", {"records": 600, "batched": 200, "alone": 10, "jobs": 500}),
+    "e": ("peers", {"records": 200, "batched": 100, "alone": 10, "turns": 1, "jobs": 500}),
     "f": ("memory", {"records": 2000}),
     "g": ("pages", {"rows": 20_000}),
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from tests.benchmarks.calls import LocalXero, local_xero
 from tests.conftest import Engine
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, count_lines
 from xtiger.domain.records import DocumentType, Module
+from xtiger.engine import drain
 from xtiger.engine.services import Services
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import Flag, Profile
@@ -259,12 +262,8 @@ def stage(
     *,
     kind: str = SQLITE,
     options: Sequence[str] = ("--minute-limit", "1000000", "--day-limit", "1000000"),
-    wait: float = 0,
 ) -> Iterator[Stage]:
-    """Books, database, local Xero and an engine that is connected and takes every record.
-
-    `wait`: seconds that each of the local Xero's answers takes longer.
-    """
+    """Books, database, local Xero and an engine that is connected and takes every record."""
     with database(kind) as made, local_xero("--auto-consent", *options) as xero:
         fill(made.url, books)
         engine = Engine(made, SimpleNamespace(**xero.told))
@@ -275,13 +274,30 @@ def stage(
             ids = engine.connect("Kauri Trading")
             with made.write() as session:
                 session.execute(update(Profile).values(rule="all"))
-            found = Stage(engine, xero, ids["Kauri Trading"], key)
-            if wait:
-                slow = {"kind": "slow", "seconds": wait, "count": 1_000_000}
-                found.control("faults", slow)
-            yield found
+            yield Stage(engine, xero, ids["Kauri Trading"], key)
         finally:
             engine.close()
+
+
+def drained(made: Stage, chunk: int) -> tuple[float, float]:
+    """Seconds of CPU and of the clock that a drain of the oldest so many items takes."""
+    first = "SELECT id FROM xtiger_queue WHERE state = 'pending' ORDER BY id LIMIT 1 OFFSET :chunk"
+    with made.database.write() as session:
+        session.execute(text("UPDATE xtiger_queue SET not_before = NULL WHERE state = 'pending'"))
+        bound = session.scalar(text(first), {"chunk": chunk})
+        if bound is not None:
+            session.execute(
+                text(
+                    "UPDATE xtiger_queue SET not_before = '2999-01-01 00:00:00' "
+                    "WHERE state = 'pending' AND id >= :bound"
+                ),
+                {"bound": bound},
+            )
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    ended = drain.drain(made.services, made.organisation_id)
+    assert ended.done, ended.sentence
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def analyse(made: Database) -> None:

@@ -26,7 +26,12 @@ def test_calls_of_a_first_load_are_the_fewest_and_of_a_repeat_none(
     _says(found, "read calls", "read calls' formula")
     assert found["write calls"] == found["fewest possible"] == 4
     assert found["second sync"]["writes"] == 0
-    assert found["sync after every record was saved"]["writes"] == 0
+    assert found["sync after every record was saved"] == {
+        "writes": 0,
+        "reads": 0,
+        "records sent": 0,
+        "records looked at, unchanged": 120,
+    }
 
 
 def test_a_broken_bound_is_told_by_the_exit_code(
@@ -53,7 +58,7 @@ def test_a_calls_cpu_is_told_with_its_steps() -> None:
 
 def test_history_and_enqueue_are_measured() -> None:
     found = history.measure(ended=200, added=100, chunk=50, rounds=1)
-    _says(found["drain"], "ended items, log entries")
+    _says(found["drain"], "ended items, with log entry, journal and binding")
     _says(found["enqueue"], "records")
 
 
@@ -64,6 +69,13 @@ def test_memory_is_sampled_while_records_arrive() -> None:
 
 
 def test_documents_reach_xero_by_each_of_the_ways() -> None:
-    found = peers.sending(records=50, batched=50, alone=1)
+    found = peers.sending(records=50, batched=50, alone=1, turns=1, waits=(0.05,))
     assert found["ratio to one by one"] > 0
     assert found["ratio to batches"] > 0
+
+
+def test_the_queue_runs_beside_another_one() -> None:
+    pytest.importorskip("huey", reason="make bench installs it")
+    found = peers.queueing(jobs=60, rounds=1, kinds=(peers.SQLITE,))
+    assert found["ratio to huey"] > 0
+    assert found["XTiger on sqlite"] > 0

@@ -86,7 +86,11 @@ class Added:
     last: int = 0
 
 
-class StaleReference(Exception):
+class TurnsAway(Exception):
+    """The drain leaves what it is at, although nothing failed."""
+
+
+class StaleReference(TurnsAway):
     """A record was refused by accounts, taxes or locks that were read before it last changed."""
 
 

@@ -19,7 +19,7 @@ from xtiger.domain.errors import (
 from xtiger.domain.queueing import Planned, backoff, batches
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.engine import connect, intake, recovery, tokens
-from xtiger.engine.build import Builder, Ready, StaleReference
+from xtiger.engine.build import Builder, Ready, StaleReference, TurnsAway
 from xtiger.engine.flight import Flight
 from xtiger.engine.services import Services
 from xtiger.store import bindings, claims, leases, logs, profiles, queue, usage
@@ -59,7 +59,7 @@ class Drained:
     gave_way: bool = False
 
 
-class GivesWay(Exception):
+class GivesWay(TurnsAway):
     """The drain stops between two calls so that others get their turn."""
 
     def __init__(self, sentence: str) -> None:
@@ -277,31 +277,49 @@ class _Drain:
         return builder
 
     def _go_through(self, rank: int, builder: Builder) -> None:
-        """Claims the turn's items chunk by chunk, builds them, sends whenever a call is full."""
+        """Claims the turn's items chunk by chunk, builds them, sends whenever a call is full.
+
+        The next chunk is read and built while calls of the last are under way; the turn ends
+        once all have landed.
+        """
         ready: list[Ready] = []
         after = 0
-        while True:
-            if self.moved:
-                self._let_pass()
-            if not (claimed := self._claim(rank, after)):
-                break
-            self.moved = True
-            after = claimed[-1].id
-            ready += builder.build(claimed, mark=self.mark)
-            strict = bool(self.strict.intersection(item.module for item in claimed))
-            if strict:
-                ready = self._ahead(ready)
-            with self._flight(strict) as flight:
-                ready = self._send_ready(flight, ready, everything=strict, strict=strict)
-                flight.land()
-            self._write_back()
-            self._give_way()
-        with self._flight(False) as flight:
+        with self._flight(strict=False) as flight:
+            while claimed := self._next(flight, rank, after):
+                after = claimed[-1].id
+                ready += builder.build(claimed, mark=self.mark)
+                if self.strict.intersection(item.module for item in claimed):
+                    flight.land()
+                    ready = self._ahead(ready)
+                    with self._flight(strict=True) as single:
+                        ready = self._send_ready(single, ready, everything=True, strict=True)
+                        single.land()
+                else:
+                    ready = self._send_ready(flight, ready, everything=False, strict=False)
+                self._write_back()
             self._send_ready(flight, ready, everything=True, strict=False)
             flight.land()
         self._write_back()
 
-    def _flight(self, strict: bool) -> Flight:
+    def _next(self, flight: Flight, rank: int, after: int) -> list[Claimed]:
+        """The turn's next items, unless others go first; the first ones of a drain never wait."""
+        if self.moved and (others := self._others_first()):
+            flight.land()
+            raise GivesWay(others)
+        claimed = self._claim(rank, after)
+        self.moved = self.moved or bool(claimed)
+        return claimed
+
+    def _others_first(self) -> str | None:
+        """Who goes before this drain goes on, as a sentence."""
+        with self.services.database.read() as session:
+            if logs.more_urgent(session, self.organisation_id, self.urgency):
+                return "What a person asked for goes first; then this goes on."
+        if self.services.crowded():
+            return "Other organisations have their turn; then this goes on."
+        return None
+
+    def _flight(self, *, strict: bool) -> Flight:
         most = 1 if strict else self.services.in_flight
         return Flight(self.services, self.lease, self.run_id, most)
 
@@ -322,18 +340,6 @@ class _Drain:
             )
         self.services.observe("claimed")
         return claimed
-
-    def _let_pass(self) -> None:
-        """Before anything is claimed: what a person waits for goes first."""
-        with self.services.database.read() as session:
-            overtaken = logs.more_urgent(session, self.organisation_id, self.urgency)
-        if overtaken:
-            raise GivesWay("What a person asked for goes first; then this goes on.")
-
-    def _give_way(self) -> None:
-        """Behind a chunk: others get their turn."""
-        if self.services.crowded():
-            raise GivesWay("Other organisations have their turn; then this goes on.")
 
     def _return_unsent(self, but: Set[int] = frozenset()) -> None:
         """Puts what was claimed and isn't in an open call back in its place."""

@@ -20,7 +20,7 @@ from xtiger.domain.errors import (
 )
 from xtiger.domain.resources import Resource, Verb
 from xtiger.engine import recovery, tokens
-from xtiger.engine.build import Ready
+from xtiger.engine.build import Ready, TurnsAway
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle_sent
 from xtiger.ports import Answer, Call
@@ -306,5 +306,7 @@ class Flight:
 
 def _weight(failure: BaseException) -> int:
     """The smaller, the more it outweighs what else failed; a fault of ours comes first."""
+    if isinstance(failure, TurnsAway):
+        return len(_WORST) + 1
     kinds = enumerate(_WORST, 1)
     return next((place for place, kind in kinds if isinstance(failure, kind)), 0)

@@ -89,30 +89,28 @@ def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dic
             "needed": entry.needed and (before is None or bool(before["needed"])),
             "requested_by": entry.requested_by,
             "changes": 1 if before is None else int(str(before["changes"])) + 1,
+            "added_at": now,
+            "changed_at": now,
         }
     if not rows:
         return {}
-    connection = session.connection()
-    connection.execute(_upsert(session, now), list(rows.values()))
+    _ADD.many(session, list(rows.values()))
     # Asked for afterwards: with RETURNING a driver would parse thousands of values as text.
     where = next(iter(rows.values()))["organisation_id"]
-    table = QueueItem.__table__.c
     slots = list(rows)
     places: dict[RecordRef, int] = {}
     for start in range(0, len(slots), _SLOTS):
-        found = select(table.id, table.slot).where(
-            table.organisation_id == where, table.slot.in_(slots[start : start + _SLOTS])
-        )
-        for position, slot in connection.execute(found):
+        asked = {"one": where, "slots": slots[start : start + _SLOTS]}
+        for position, slot in _AT.rows(session, asked):
             places[refs[slot]] = position
     return places
 
 
-def _upsert(session: Session, now: datetime) -> Insert:
+def _upsert(dialect: str) -> Insert:
     """The statement that adds or merges one row, for as many as there are."""
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = make(QueueItem.__table__).values(  # type: ignore[arg-type]
-        state=State.PENDING.value, tries=0, doubts=0, urgent=False, added_at=now, changed_at=now
+        state=State.PENDING.value, tries=0, doubts=0, urgent=False
     )
     new = statement.excluded
     again = (QueueItem.state == State.FAILED.value) | (QueueItem.state == State.BLOCKED.value)
@@ -120,7 +118,7 @@ def _upsert(session: Session, now: datetime) -> Insert:
         index_elements=["organisation_id", "slot"],
         set_={
             "changes": QueueItem.changes + new.changes,
-            "changed_at": now,
+            "changed_at": new.changed_at,
             "label": new.label,
             "action": new.action,
             "rank": new.rank,
@@ -144,8 +142,32 @@ def _sources(after: State) -> list[str]:
     return [before.value for before, then in TRANSITIONS.items() if after in then]
 
 
-_IDS: BindParameter[int] = bindparam("ids", expanding=True)
 _ROW = QueueItem.__table__.c
+_ADD = Prepared(
+    _upsert,
+    sets=(
+        "organisation_id",
+        "module",
+        "record_id",
+        "label",
+        "resource",
+        "rank",
+        "action",
+        "slot",
+        "needed",
+        "requested_by",
+        "changes",
+        "added_at",
+        "changed_at",
+    ),
+)
+_AT = Prepared(
+    select(_ROW.id, _ROW.slot).where(
+        _ROW.organisation_id == bindparam("one"),
+        _ROW.slot.in_(bindparam("slots", expanding=True)),
+    )
+)
+_IDS: BindParameter[int] = bindparam("ids", expanding=True)
 _END = {
     state: Prepared(
         update(QueueItem.__table__)  # type: ignore[arg-type]
