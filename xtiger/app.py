@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.orm import sessionmaker
 from xtiger.accounts import AccountsAccess, init_accounts
 from xtiger.crm.builtin import crm_of
 from xtiger.extension import XTiger
-from xtiger.settings import Settings, instance_folder
+from xtiger.settings import Settings, SettingsFault, instance_folder
 from xtiger.store.crypto import kept
 from xtiger.store.schema import BUSY_SECONDS
 from xtiger.web import errors
@@ -38,6 +38,11 @@ def create_app(
     """The standalone server on an instance folder. Raises SettingsFault, which names each fault."""
     source = dict(os.environ if environment is None else environment)
     settings = Settings.read(source)
+    if settings.fleet and (lacking := settings.lacking()):
+        raise SettingsFault(
+            f"XTIGER_FLEET is set. Set also {_all(lacking)}, to the same on all machines: one that "
+            "makes its own can't read what the others sealed, signed or hashed."
+        )
     folder = instance_folder(instance or source.get("XTIGER_INSTANCE", "instance"))
     app = Flask(
         "xtiger",
@@ -59,7 +64,7 @@ def create_app(
         MAX_CONTENT_LENGTH=4 * 1024 * 1024,
     )
     db = SQLAlchemy(app)
-    init_accounts(app, db, salt=_secret(folder / "password_salt"))
+    init_accounts(app, db, salt=settings.password_salt or _secret(folder / "password_salt"))
     with app.app_context():
         sessions = sessionmaker(db.engine, expire_on_commit=False)
     XTiger(
@@ -94,6 +99,11 @@ def _engine_options(url: str) -> dict[str, Any]:
     if make_url(url).get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": BUSY_SECONDS}}
     return {"pool_pre_ping": True}
+
+
+def _all(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: A; A and B; A, B and C."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _secret(file: Path) -> str:

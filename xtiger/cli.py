@@ -198,6 +198,11 @@ def _worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def worker(in_fleet: bool, metrics_host: str, metrics_port: int | None) -> None:
     """Schedule and workers alone, beside a server elsewhere."""
     services = _services(create_app())
+    if in_fleet and not services.settings.keys:
+        raise SettingsFault(
+            "A worker of a fleet needs the XTIGER_KEYS of the other machines: with keys of its own "
+            "it can't read what they sealed."
+        )
     _work(services, in_fleet=in_fleet, metrics=(metrics_host, metrics_port))
 
 

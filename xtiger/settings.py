@@ -157,6 +157,8 @@ class Settings:
     keys: tuple[str, ...] = _setting(_keys, (), secret=True)
     #: Signs sessions; without one a file in the instance folder.
     secret_key: str = _setting(_text, "", secret=True)
+    #: Goes into the standalone server's password hashes; without one a file in the instance folder.
+    password_salt: str = _setting(_text, "", secret=True)
     #: Xero's addresses; the local Xero has one for all four.
     xero_login_url: str = _setting(_xero_url, "https://login.xero.com")
     xero_identity_url: str = _setting(_xero_url, "https://identity.xero.com")
@@ -234,6 +236,11 @@ class Settings:
         if faults:
             raise SettingsFault(" ".join(faults))
         return cls(**values)
+
+    def lacking(self) -> list[str]:
+        """Names of what every machine of a fleet must be given, and this one isn't."""
+        shared = ("keys", "secret_key", "password_salt")
+        return [f"{PREFIX}{name.upper()}" for name in shared if not getattr(self, name)]
 
     def locked(self) -> frozenset[str]:
         """Names of the settings that the environment fixes for the API details page."""

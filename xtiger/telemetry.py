@@ -77,15 +77,17 @@ def count_call(kind: str, outcome: str, seconds: float) -> None:
 
 
 def may_read_figures(
-    token: str, *, authorization: str, address: str, host: str, forwarded: bool
+    token: str, *, authorization: str, address: str, host: str, forwarded: bool, site: str
 ) -> bool:
     """Whether somebody may read the figures: by the token, or without one from this machine.
 
     `address` is the peer's, `host` the request's Host header, `forwarded` whether a proxy passed
-    the request on: a proxy on this machine must not open them to the world.
+    the request on, `site` the host that people reach the server under: a proxy on this machine,
+    which may say nothing of itself, must not open them to the world.
     """
     if token:
         return hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
     names = {"127.0.0.1", "::1", "localhost"}
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-    return address in {"127.0.0.1", "::1"} and name.strip("[]") in names and not forwarded
+    here = address in {"127.0.0.1", "::1"} and name.strip("[]") in names
+    return here and site in names and not forwarded

@@ -132,6 +132,12 @@ def _indexes() -> dict[str, tuple[str, list[str], str | None]]:
 
 
 def upgrade() -> None:
+    # A retried item once kept the name of the parent it had waited for. Before there are indexes
+    # to write too, and without a touch on all that has ended.
+    op.execute(
+        "UPDATE xtiger_queue SET blocked_by = NULL"
+        " WHERE state <> 'blocked' AND blocked_by IS NOT NULL"
+    )
     for table, columns in _columns().items():
         for column in columns:
             op.add_column(table, column)
@@ -146,8 +152,6 @@ def upgrade() -> None:
         sa.Column("beat_at", _MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_xtiger_worker")),
     )
-    # A retried item once kept the name of the parent it had waited for.
-    op.execute("UPDATE xtiger_queue SET blocked_by = NULL WHERE state <> 'blocked'")
     wrong_step = step()
     wrong_shape = f"NOT ({shape('NEW.')})"
     if op.get_bind().dialect.name == "postgresql":

@@ -14,53 +14,61 @@ down_revision = "crm0001"
 branch_labels = None
 depends_on = None
 
-#: What is referenced stands before what refers to it.
 _TABLES = ("crm_contact", "crm_product", "crm_invoice", "crm_invoice_line")
 _MODULES = {"crm_contact": "Contacts", "crm_product": "Products", "crm_invoice": "Invoices"}
 
 
 def upgrade() -> None:
+    """SQLite's own way to change a table: make it anew, fill it, take the old one's name.
+
+    Others may refer to these tables (views, triggers, tables of somebody's own): they do so by
+    name, and keep to it. Foreign keys must be off, else dropping a table empties what refers to it.
+    """
     connection = op.get_bind()
     if connection.dialect.name != "sqlite":
         return
-    made = {
-        (kind, name): statement
-        for kind, name, statement in connection.execute(
-            sa.text(
-                "SELECT type, name, sql FROM sqlite_master "
-                "WHERE tbl_name LIKE 'crm\\_%' ESCAPE '\\' AND sql IS NOT NULL"
-            )
-        )
-    }
-    used = {name: _used(connection, name) for name in _TABLES}
-    for name in _TABLES:
-        connection.exec_driver_sql(_anew(made["table", name]))
-        connection.exec_driver_sql(f"INSERT INTO {name}_new SELECT * FROM {name}")  # noqa: S608
-    # Children first: dropping a table deletes its rows, and with them what refers to them.
-    for name in reversed(_TABLES):
-        connection.exec_driver_sql(f"DROP TABLE {name}")
-    for name in _TABLES:
-        # Renaming a table renames it in the references of others too.
-        connection.exec_driver_sql(f"ALTER TABLE {name}_new RENAME TO {name}")
-        connection.execute(
-            sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name}
-        )
-        connection.execute(
-            sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"),
-            {"name": name, "seq": used[name]},
-        )
-    for (kind, _), statement in made.items():
+    if connection.exec_driver_sql("PRAGMA foreign_keys").scalar():
+        raise RuntimeError("Foreign keys must be off; xtiger.store.schema.migrate does that.")
+    legacy = connection.exec_driver_sql("PRAGMA legacy_alter_table").scalar()
+    # A name is just taken: nothing that refers to it is looked at, nor written anew.
+    connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
+    try:
+        for name in _TABLES:
+            _make_anew(connection, name)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA legacy_alter_table={int(legacy or 0)}")
+
+
+def _make_anew(connection: sa.Connection, name: str) -> None:
+    rows = connection.execute(
+        sa.text(
+            "SELECT type, sql FROM sqlite_master WHERE tbl_name = :name AND sql IS NOT NULL"
+            " ORDER BY rowid"
+        ),
+        {"name": name},
+    ).all()
+    [made] = [statement for kind, statement in rows if kind == "table"]
+    used = _used(connection, name)
+    connection.exec_driver_sql(_anew(made, name))
+    connection.exec_driver_sql(f"INSERT INTO {name}_new SELECT * FROM {name}")  # noqa: S608
+    connection.exec_driver_sql(f"DROP TABLE {name}")
+    connection.exec_driver_sql(f"ALTER TABLE {name}_new RENAME TO {name}")
+    connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+    connection.execute(
+        sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"),
+        {"name": name, "seq": used},
+    )
+    # Its indexes, and triggers of somebody's own, went with the old one.
+    for kind, statement in rows:
         if kind != "table":
             connection.exec_driver_sql(statement)
 
 
-def _anew(statement: str) -> str:
+def _anew(statement: str, name: str) -> str:
     """The statement that made a table, for one beside it that remembers the numbers given."""
-    for name in _TABLES:
-        for before in (f" {name} ", f'"{name}"', f" {name}("):
-            statement = statement.replace(before, before.replace(name, f"{name}_new"))
+    beside = re.sub(rf'^CREATE TABLE "?{name}"?', f"CREATE TABLE {name}_new", statement, count=1)
     inline = "id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT"
-    inside = statement.replace("id INTEGER NOT NULL", inline, 1)
+    inside = beside.replace("id INTEGER NOT NULL", inline, 1)
     return re.sub(r",\s*PRIMARY KEY \(id\)", "", inside, count=1)
 
 

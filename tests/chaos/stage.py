@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import create_engine, text, update
 
@@ -43,6 +45,15 @@ RETRIES = 2
 REMOVES = "NZD"
 
 
+def secrets_of_all() -> dict[str, str]:
+    """Settings that machines without a common folder must share."""
+    return {
+        "XTIGER_KEYS": Fernet.generate_key().decode(),
+        "XTIGER_SECRET_KEY": token_hex(32),
+        "XTIGER_PASSWORD_SALT": token_hex(32),
+    }
+
+
 @dataclass(slots=True)
 class Stage:
     """Everything that workers and writer are started with, and that is judged in the end."""
@@ -57,6 +68,8 @@ class Stage:
     organisations: dict[str, int] = field(default_factory=dict)
     #: Workers are a fleet on procrastinate.
     fleet: bool = False
+    #: What all machines of a fleet are given.
+    shared: dict[str, str] = field(default_factory=secrets_of_all)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,6 +88,7 @@ class Stage:
             "XTIGER_SYNC_INTERVAL": "1",
             "XTIGER_TIME_FACTOR": str(self.factor),
             "XTIGER_FLEET": "yes" if self.fleet else "no",
+            **self.shared,
             "OAUTHLIB_INSECURE_TRANSPORT": "1",
         }
 

@@ -27,7 +27,13 @@ from xtiger.store.schema import Database
 from xtiger.telemetry import may_read_figures
 
 #: Who asks on the machine itself.
-HERE = {"authorization": "", "address": "127.0.0.1", "host": "localhost:5000", "forwarded": False}
+HERE = {
+    "authorization": "",
+    "address": "127.0.0.1",
+    "host": "localhost:5000",
+    "forwarded": False,
+    "site": "localhost",
+}
 
 
 def read(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -111,11 +117,26 @@ def test_without_a_token_only_the_machine_itself_reads_them() -> None:
     assert not may_read_figures("", **(HERE | {"address": "10.0.0.7"}))
 
 
-@pytest.mark.parametrize("passed_on", [{"forwarded": True}, {"host": "crm.example.com"}])
+@pytest.mark.parametrize(
+    "passed_on", [{"forwarded": True}, {"host": "crm.example.com"}, {"site": "crm.example.com"}]
+)
 def test_a_proxy_on_the_same_machine_doesnt_open_them_to_the_world(
     passed_on: dict[str, Any],
 ) -> None:
     assert not may_read_figures("", **(HERE | passed_on))
+
+
+def test_a_proxy_that_says_nothing_of_itself_doesnt_either(yard: Yard) -> None:
+    """nginx's plain proxy_pass sends the address behind it as Host, and no header of its own."""
+    yard.more["XTIGER_PUBLIC_URL"] = "https://crm.example.com"
+    port, pages = free_port(), free_port()
+    yard.start("serve", "--port", str(pages))
+    yard.start("worker", "--metrics-port", str(port))
+    refused = requests.get(f"http://127.0.0.1:{pages}/metrics", timeout=10)
+    assert refused.status_code == 403
+    assert refused.text.startswith("Send the token of XTIGER_METRICS_TOKEN.")
+    told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    assert told.status_code == 200, "a worker's port has no pages: no proxy stands before it"
 
 
 def test_with_a_token_nobody_reads_them_without_it() -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
+from flask_security import verify_password
 from sqlalchemy import create_engine, func, select
 
 from tests.conftest import free_port
 from xtiger import app as standalone
 from xtiger import cli
+from xtiger.accounts import User
 from xtiger.cli import main, plainly
 from xtiger.demo.browser import NotThere
 from xtiger.store import schema
@@ -127,6 +129,62 @@ def test_processes_that_start_together_share_their_secrets(tmp_path: Path) -> No
     assert [one.returncode for one in started] == [0] * 4
     [both] = said
     assert [len(each) for each in both.split()] == [64, 64]
+
+
+#: What the machines of a fleet share.
+SHARED = {
+    "XTIGER_KEYS": Fernet.generate_key().decode(),
+    "XTIGER_SECRET_KEY": "sign",
+    "XTIGER_PASSWORD_SALT": "salt",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((), "XTIGER_KEYS, XTIGER_SECRET_KEY and XTIGER_PASSWORD_SALT"),
+        (("XTIGER_KEYS",), "XTIGER_SECRET_KEY and XTIGER_PASSWORD_SALT"),
+        (("XTIGER_KEYS", "XTIGER_SECRET_KEY"), "XTIGER_PASSWORD_SALT"),
+    ],
+)
+@pytest.mark.parametrize("command", [("serve",), ("worker", "--fleet"), ("migrate",)])
+def test_a_fleet_is_told_which_of_its_common_secrets_it_lacks(
+    tmp_path: Path, postgres_url: str, command: tuple[str, ...], given: tuple[str, ...], named: str
+) -> None:
+    environment = {name: SHARED[name] for name in given}
+    said = one_sentence(
+        start(
+            tmp_path / "instance",
+            *command,
+            XTIGER_FLEET="yes",
+            XTIGER_DATABASE_URL=postgres_url,
+            **environment,
+        )
+    )
+    assert said.startswith(f"XTIGER_FLEET is set. Set also {named}, to the same on all machines:")
+    assert not (tmp_path / "instance").exists(), "and none of its own was made"
+
+
+def test_a_worker_of_a_fleet_makes_no_keys_of_its_own(tmp_path: Path, postgres_url: str) -> None:
+    said = one_sentence(start(tmp_path, "worker", "--fleet", XTIGER_DATABASE_URL=postgres_url))
+    assert said.startswith("A worker of a fleet needs the XTIGER_KEYS of the other machines")
+
+
+def test_machines_with_folders_of_their_own_take_each_others_passwords(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    environment = SHARED | {"XTIGER_DATABASE_URL": postgres_url, "XTIGER_FLEET": "yes"}
+    told = start(tmp_path / "one", "migrate", **environment)
+    assert told.exit_code == 0, told.output
+    typed = ("--role", "administrator", "--password", "correct horse battery")
+    told = start(tmp_path / "one", "user", "ana@example.com", *typed, **environment)
+    assert told.exit_code == 0, told.output
+    other = standalone.create_app(instance=tmp_path / "two", environment=environment)
+    with other.app_context():
+        ana = other.extensions["sqlalchemy"].session.scalars(select(User)).one()
+        assert verify_password("correct horse battery", ana.password)
+        other.extensions["sqlalchemy"].engine.dispose()
+    assert list((tmp_path / "two").iterdir()) == [], "it keeps no secret of its own"
 
 
 def test_who_migrates_second_waits_for_the_first(postgres_url: str) -> None:

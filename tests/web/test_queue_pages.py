@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tests.web.conftest import NOW, XERO_ID, Browser, People
-from xtiger.store import profiles
+from xtiger.app import create_app
+from xtiger.store import leases, logs, profiles
 from xtiger.store.models import (
     Connection,
     LogEntry,
@@ -17,7 +20,9 @@ from xtiger.store.models import (
     QueueItem,
     Run,
 )
+from xtiger.store.schema import MOST_ROWS, migrate
 from xtiger.web import lists
+from xtiger.web.queue import again
 
 
 def add(browser: Browser, label: str, state: str, **values: Any) -> int:
@@ -280,3 +285,78 @@ def test_an_unclear_item_shows_both_sides_and_asks_before_it_believes(
     unclear(browser)
     people.be("manager")
     assert "Look in Xero, 1 call" not in browser.get("/queue/2").text
+
+
+def test_many_are_retried_in_small_transactions(browser: Browser) -> None:
+    """Others get their turn in between; one run is asked for in the end."""
+    ids = [add(browser, f"C{number}", "failed") for number in range(MOST_ROWS + 30)]
+    steps: list[int] = []
+
+    def touch(_c: Any, cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith("UPDATE xtiger_queue"):
+            steps.append(cursor.rowcount)
+
+    def commit(_connection: Any) -> None:
+        steps.append(0)
+
+    engine = browser.services.database.engine
+    event.listen(engine, "after_cursor_execute", touch)
+    event.listen(engine, "commit", commit)
+    try:
+        with browser.app.test_request_context():
+            done = again([*ids, 2], who="Ana")
+    finally:
+        event.remove(engine, "after_cursor_execute", touch)
+        event.remove(engine, "commit", commit)
+    assert len(done) == MOST_ROWS + 31
+    assert steps == [MOST_ROWS, 0, 31, 0, 0]
+    with browser.services.database.read() as session:
+        asked = select(Run).where(Run.ended_at.is_(None))
+        assert [run.requested_by for run in session.scalars(asked)] == ["Ana"]
+
+
+def test_two_who_retry_at_one_moment_ask_for_one_run(postgres_url: str, tmp_path: Path) -> None:
+    """The second waits until the first has asked."""
+    app = create_app(
+        instance=tmp_path / "instance", environment={"XTIGER_DATABASE_URL": postgres_url}
+    )
+    database = app.extensions["xtiger"].services.database
+    migrate(database)
+    with database.write() as session:
+        one = Organisation(tenant_id="t", name="Kauri", chosen=True, auto_sync=True, live_since=NOW)
+        session.add(one)
+        session.flush()
+        for number in (1, 2):
+            session.add(
+                QueueItem(
+                    organisation_id=one.id,
+                    module="Contacts",
+                    record_id=str(number),
+                    resource="Contacts",
+                    rank=20,
+                    state="failed",
+                    slot=f"Contacts:{number}",
+                    added_at=NOW,
+                    changed_at=NOW,
+                )
+            )
+    retried: list[int] = []
+
+    def second() -> None:
+        with app.test_request_context():
+            retried.extend(item.id for item in again([2], who="Bo"))
+
+    thread = threading.Thread(target=second)
+    with database.write() as session:
+        leases.lock(session, [one.id])
+        logs.ask_run(session, one.id, kind="instant", requested_by="Ana", now=NOW)
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+    thread.join(30)
+    assert retried == [2]
+    with database.read() as session:
+        assert [run.requested_by for run in session.scalars(select(Run))] == ["Ana"]
+    database.close()
+    with app.app_context():
+        app.extensions["sqlalchemy"].engine.dispose()

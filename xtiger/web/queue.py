@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import ENDED, REMOVE, SENTENCES, State
 from xtiger.domain.records import Module
 from xtiger.engine.standing import reasons
-from xtiger.store import logs
+from xtiger.store import leases, logs
 from xtiger.store import queue as store
 from xtiger.store.models import Attempt, AttemptElement, LogEntry, Organisation, QueueItem
+from xtiger.store.schema import MOST_ROWS
 from xtiger.web import formats, lists, sheets
 from xtiger.web.access import needs
 from xtiger.web.actions import back, done, fault, go, name, spoken, ticked, whole
@@ -312,21 +313,23 @@ def again(ids: Sequence[int], *, who: str) -> list[QueueItem]:
     """Puts failed items back in their old places and, where Auto-sync is on, asks for a run."""
     services = xt().services
     ids = list(ids)[:_MOST]
-    with services.database.write() as session:
-        items: list[QueueItem] = []
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
+    items: list[QueueItem] = []
+    for start in range(0, len(ids), MOST_ROWS):
+        chosen = QueueItem.id.in_(ids[start : start + MOST_ROWS])
+        with services.database.write() as session:
+            leases.lock(
+                session, session.scalars(select(QueueItem.organisation_id).where(chosen).distinct())
+            )
             failed = session.scalars(
-                select(QueueItem).where(
-                    QueueItem.id.in_(part), QueueItem.state == State.FAILED.value
-                )
+                select(QueueItem).where(chosen, QueueItem.state == State.FAILED.value)
             ).all()
             store.retry(session, [item.id for item in failed], now=services.clock.now())
             items.extend(failed)
+    touched = {item.organisation_id for item in items}
+    with services.database.write() as session:
+        leases.lock(session, touched)
         running = [
-            row
-            for row in _organisations(session, {item.organisation_id for item in items})
-            if row.live_since and row.auto_sync
+            row for row in _organisations(session, touched) if row.live_since and row.auto_sync
         ]
         for row in running:
             logs.ask_run(
