@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from tests.web.conftest import NOW, XERO_ID, Browser, People
+from xtiger.domain.records import Module
 from xtiger.store import profiles
 from xtiger.store.models import (
     Connection,
@@ -308,6 +310,57 @@ def test_what_syncs_is_saved_and_sends_nothing(browser: Browser) -> None:
     stale = browser.post("/what-syncs/1/Invoices", **form)
     assert stale.status_code == 409
     assert "changed this while you edited it" in stale.text
+
+
+@pytest.mark.parametrize("module", Module)
+def test_each_modules_page_can_be_saved_as_it_is_shown(browser: Browser, module: Module) -> None:
+    """What the page doesn't show is asked of nobody."""
+    address = f"/what-syncs/1/{module.value}"
+    form = shown(browser.get(address).text, "what-syncs")
+    saved = browser.post(address, **form | {"order": "strict", "deleted": "remove"})
+    assert "Saved. Nothing was sent" in browser.after(saved)
+    with browser.services.database.read() as session:
+        query = select(Profile).where(Profile.module == module.value, Profile.organisation_id == 1)
+        row = session.scalars(query).one()
+        assert (row.strict, row.deleted) == (True, "remove")
+
+
+def shown(page: str, action: str) -> dict[str, Any]:
+    """What a browser sends of the page's form to such an address, nothing changed."""
+    form = re.search(rf'<form[^>]*action="[^"]*{action}[^"]*"[^>]*>(.*?)</form>', page, re.S)
+    assert form is not None
+    found: dict[str, Any] = {}
+    for field in re.findall(r"<input[^>]*>", form[1]):
+        parts = dict(re.findall(r'([\w-]+)="([^"]*)"', field))
+        kind = parts.get("type", "text")
+        if kind in ("checkbox", "radio") and " checked" not in field:
+            continue
+        if "name" in parts and kind != "submit":
+            found[parts["name"]] = parts.get("value", "on")
+    for name, options in re.findall(r'<select[^>]*name="(\w+)"[^>]*>(.*?)</select>', form[1], re.S):
+        chosen = re.search(r'<option[^>]*selected[^>]*value="([^"]*)"', options)
+        found[name] = chosen[1] if chosen else ""
+    return found
+
+
+def test_sync_says_what_waits_where_it_has_nothing_to_send(browser: Browser) -> None:
+    browser.post("/sync", organisation="1")
+    with browser.services.database.write() as session:
+        for step in (
+            {"state": "running", "slot": None},
+            {
+                "state": "failed",
+                "slot": QueueItem.module + ":" + QueueItem.record_id,
+                "sentence": "No.",
+            },
+        ):
+            session.execute(
+                update(QueueItem).where(QueueItem.state.in_(["pending", "running"])).values(step)
+            )
+        session.execute(update(Run).values(ended_at=NOW))
+    said = browser.after(browser.post("/sync", organisation="1"))
+    assert re.search(r"Nothing can go now: \d records? failed, for Retry once the cause is", said)
+    assert "The Queue says why." in said
 
 
 def test_the_form_names_its_faults(browser: Browser) -> None:

@@ -17,6 +17,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import housekeeping, intake, reports, tokens, webhooks
 from xtiger.engine.drain import URGENT, drain, left_alone
 from xtiger.engine.services import Services
+from xtiger.engine.standing import held_sentence
 from xtiger.store import claims, journal, leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, QueueItem, Run
 from xtiger.telemetry import logger
@@ -288,7 +289,7 @@ def once(services: Services) -> Pass:
     that can't be worked on doesn't keep the others from it; `Pass.why` says so. Raises XTigerError
     where nothing at all can be done (the database is away).
     """
-    began = _last_run(services)
+    before = _figures(services)
     tokens.keep_alive(services)
     webhooks.handle(services)
     why: list[str] = []
@@ -304,36 +305,51 @@ def once(services: Services) -> Pass:
     tokens.count_usage(services)
     reports.report_ended(services)
     housekeeping.when_due(services)
-    return _told(services, began, why)
+    return _told(services, before, why)
 
 
-def _last_run(services: Services) -> int:
-    """Every run up to this one had ended before."""
+def _figures(services: Services, after: int | None = None) -> tuple[int, list[int]]:
+    """What runs came to by now: all behind the last one that ended before nothing was open."""
     with services.database.read() as session:
-        unended = session.scalar(select(func.min(Run.id)).where(text("ended_at IS NULL")))
-        newest = session.scalar(select(func.max(Run.id)))
-    return unended - 1 if unended is not None else newest or 0
-
-
-def _told(services: Services, after: int, why: Sequence[str]) -> Pass:
-    """What the runs behind `after` came to, and what the queue holds now."""
-    now = services.clock.now()
-    with services.database.read() as session:
+        if after is None:
+            unended = session.scalar(select(func.min(Run.id)).where(text("ended_at IS NULL")))
+            newest = session.scalar(select(func.max(Run.id)))
+            after = unended - 1 if unended is not None else newest or 0
         runs = session.scalars(select(Run).where(Run.id > after)).all()
+    sums = [sum(getattr(run, name) for run in runs) for name in _COUNTED]
+    return after, sums
+
+
+_COUNTED = ("succeeded", "unchanged", "failed")
+
+
+def _elsewhere(row: Organisation, now: datetime) -> str | None:
+    """Who has it while this pass is over, None where nobody does."""
+    if row.lease_until is None or row.lease_until <= now:
+        return None
+    return f"a worker has it until {row.lease_until:%H:%M} UTC at the latest."
+
+
+def _told(services: Services, before: tuple[int, list[int]], why: Sequence[str]) -> Pass:
+    """What runs came to during the pass, and what the queue holds now with why it waits."""
+    now = services.clock.now()
+    _, sums = _figures(services, before[0])
+    sent, unchanged, failed = (max(0, one - had) for one, had in zip(sums, before[1], strict=True))
+    with services.database.read() as session:
         left = session.scalar(
             select(func.count())
             .select_from(QueueItem)
             .where(QueueItem.state.in_([State.PENDING, State.RUNNING, State.BLOCKED]))
         )
         held = [
-            f"{row.name} waits: {row.held_why}"
+            f"{row.name} waits: {sentence}"
             for row in profiles.organisations(session)
-            if row.held_why and row.held_until and row.held_until > now
+            if left and (sentence := held_sentence(session, row, now) or _elsewhere(row, now))
         ]
     return Pass(
-        sent=sum(run.succeeded for run in runs),
-        unchanged=sum(run.unchanged for run in runs),
-        failed=sum(run.failed for run in runs),
+        sent=sent,
+        unchanged=unchanged,
+        failed=failed,
         waiting=left or 0,
         why=tuple(dict.fromkeys((*held, *why))),
     )

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module
 from xtiger.engine import intake, scheduler
+from xtiger.engine.standing import held_sentence
+from xtiger.store import profiles, queue
 from xtiger.store.models import Organisation, QueueItem, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import can, needs
@@ -114,8 +116,29 @@ def sync() -> Any:
             who=name(),
         )
         if not runs:
-            done(say("sync.none"))
+            done(_why_none(whole(request.form.get("organisation"))))
     return go("run", run_id=runs[0]) if runs else back("dashboard")
+
+
+def _why_none(organisation_id: int | None) -> str:
+    """Why Sync had nothing to send: what is open waits for something, or all is in Xero."""
+    with xt().services.database.read() as session:
+        rows = [
+            row
+            for row in profiles.organisations(session)
+            if organisation_id in (None, row.id) and row.chosen
+        ]
+        now = xt().services.clock.now()
+        held = dict.fromkeys(filter(None, (held_sentence(session, row, now) for row in rows)))
+        counts = queue.counts(session, organisation_id)
+    waits = [
+        say(f"sync.none.{state.value}", count=formats.counted(counts[state], "record"))
+        for state in (State.PENDING, State.BLOCKED, State.FAILED, State.CHECK)
+        if counts[state]
+    ]
+    if not waits:
+        return say("sync.none")
+    return " ".join([say("sync.none.open", what="; ".join(waits)), *held])
 
 
 @routes.post("/add-to-queue")

@@ -134,7 +134,7 @@ def run_sentence(found: Run, settled: int, due: int, *, held: str | None = None)
     if found.sentence:
         return found.sentence
     if not settled:
-        return say("run.nothing")
+        return say("run.nothing" if found.kind == "scheduled" else "run.nothing.asked")
     return say(
         "run.done",
         time=formats.span(found.ended_at - (found.started_at or found.asked_at)),

@@ -126,20 +126,30 @@ def _seen(row: Profile) -> str:
     return "|".join(str(part) for part in parts)
 
 
+#: What only a document's profile has.
+_OF_DOCUMENTS = ("target_status", "add_needed", "route_field", "route_value")
+
+
 def _choices(form: ProfileForm, module: Module) -> ModuleInfo:
     """Gives the form what the CRM has: statuses, and fields a condition can ask for."""
     info = xt().services.crm.modules().get(module)
     if info is None:
         abort(404)
     form.statuses.choices = list(info.statuses)
-    form.route_field.choices = [
-        SelectChoice("", "–"),
-        *(
-            SelectChoice(field.name, field.label)
-            for field in info.fields
-            if field.kind in (FieldKind.TEXT, FieldKind.YES_NO)
-        ),
-    ]
+    if module in DOCUMENTS:
+        form.route_field.choices = [
+            SelectChoice("", "–"),
+            *(
+                SelectChoice(field.name, field.label)
+                for field in info.fields
+                if field.kind in (FieldKind.TEXT, FieldKind.YES_NO)
+            ),
+        ]
+    if module not in DOCUMENTS:
+        # Its page doesn't show them, so nobody can answer them.
+        for name in _OF_DOCUMENTS:
+            if name in form:
+                del form[name]
     label = say(f"what.deleted.{removal_of(module).value}.label")
     form.deleted.choices = [SelectChoice("leave", "leave"), SelectChoice("remove", label)]
     return info
