@@ -35,9 +35,11 @@ from xtiger.engine.services import Services
 from xtiger.xero.client import XeroClient
 
 
-def go(engine: Engine, seconds: float = 0) -> None:
+def go(engine: Engine, seconds: float = 0, *, in_flight: int = 4) -> None:
     """A worker so many seconds later."""
-    work(engine, engine.worker("worker", clock=ShiftedClock(seconds)))
+    services = engine.worker("worker", clock=ShiftedClock(seconds))
+    services.in_flight = in_flight
+    work(engine, services)
 
 
 class CutOff:
@@ -99,7 +101,7 @@ def test_a_limit_holds_the_organisation_and_keeps_order_and_tries(each_engine: E
     invoices(engine, 60)
     fault(engine, "limit", resource="Invoices", problem="minute", retry_after=26)
     ask(engine, one)
-    go(engine)
+    go(engine, in_flight=1)  # what is under way beside it would arrive
     row = organisation(engine)
     assert "60 calls a minute" in str(row.held_why)
     assert row.held_until is not None

@@ -21,8 +21,8 @@ from xtiger.sandbox.kept.countries import COUNTRIES
 from xtiger.store.models import Binding, Organisation, Profile, QueueItem, Run
 from xtiger.store.schema import Database
 
-#: Organisations, places for them, and invoices of each: a full call, and some for the next turn.
-MANY, PLACES, EACH = 10, 2, 52
+#: Organisations, places for them, and invoices of each: more than two calls, which no turn holds.
+MANY, PLACES, EACH = 10, 2, 110
 #: Records after which a drain looks whether others wait: a full call.
 CLAIMED = 50
 #: Seconds of a turn, and of a call: a turn is over after the buyer's call and one of invoices.

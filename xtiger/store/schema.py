@@ -33,6 +33,8 @@ from xtiger.domain.errors import PermanentError, TransientError, XTigerError
 
 #: Seconds a writer waits for another one on SQLite.
 BUSY_SECONDS = 30
+#: Seconds for which PostgreSQL lets a transaction wait for its own program.
+IDLE_SECONDS = 120
 #: The most rows one write transaction should touch, so that others get their turn.
 MOST_ROWS = 500
 
@@ -117,7 +119,15 @@ def _told(error: DBAPIError, onward: str) -> XTigerError | None:
 
 def _engine(url: URL, max_pages: int | None) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+
+        @event.listens_for(engine, "connect")
+        def _impatient(connection: Any, _record: Any) -> None:
+            # A machine that is suspended within a transaction would hold up all others.
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+            connection.commit()
+
+        return engine
     # The last connection goes out first: its pages are still the newest, those of one that
     # lay longer must be read again after every write of another.
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_use_lifo=True)
