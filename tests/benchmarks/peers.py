@@ -44,10 +44,8 @@ from xtiger.store.models import Organisation
 
 LEAST_ALONE, LEAST_BATCHED, LEAST_QUEUE = 20.0, 2.0, 1.0
 BATCH = 50
-#: Seconds that an answer takes beside the local Xero's own work: the way to Xero and back, which
-#: is all that a call of one record waits for, and what fifty documents take Xero itself.
-WAY, FIFTY = 0.25, 1.0
-WAITS = (WAY, FIFTY)
+#: Seconds that an answer takes beside the local Xero's own work: the way to Xero and back.
+WAITS = (0.25,)
 
 
 def measure(
