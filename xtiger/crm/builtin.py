@@ -305,6 +305,7 @@ class _Plain(NamedTuple):
     created_at: datetime
     label: str
     values: Sequence[Any]
+    stamp: object
 
 
 def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
@@ -312,8 +313,7 @@ def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
 
     def read(thing: _Plain) -> Snapshot:
         fields = dict(zip(names, thing.values, strict=True))
-        stamp = thing.values, thing.label, thing.status
-        return Snapshot(thing.label, fields, thing.created_at, status=thing.status, stamp=stamp)
+        return Snapshot(thing.label, fields, thing.created_at, (), thing.status, thing.stamp)
 
     return read
 
@@ -346,8 +346,8 @@ def _read_invoice(invoice: _Document) -> Snapshot:
             invoice.lines
         )
     )
-    stamp = tuple(invoice)
-    return Snapshot(invoice.number, values, invoice.created_at, lines, invoice.status, stamp)
+    made_at, status = invoice.created_at, invoice.status
+    return Snapshot(invoice.number, values, made_at, lines, status, invoice.stamp)
 
 
 class _Document(NamedTuple):
@@ -367,11 +367,13 @@ class _Document(NamedTuple):
     status: str
     created_at: datetime
     lines: list[Any]
+    #: All of it as the driver gave it, which is quickest to tell from another.
+    stamp: object
 
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _DOCUMENTS = Prepared(
-    select(*(Invoice.__table__.c[name] for name in _Document._fields[:-1])).where(
+    select(*(Invoice.__table__.c[name] for name in _Document._fields[:-2])).where(
         Invoice.__table__.c.id.in_(_IDS)
     )
 )
@@ -397,10 +399,13 @@ def _documents(session: Session, ids: Sequence[int]) -> Iterator[_Document]:
     """Invoices with their lines, by two statements."""
     chosen = {"ids": ids}
     lines: dict[int, list[Any]] = {}
-    for line in _LINES.rows(session, chosen):
+    stamps: dict[int, list[Any]] = {}
+    for raw, line in zip(*_LINES.both(session, chosen), strict=True):
         lines.setdefault(line[0], []).append(line)
-    for row in _DOCUMENTS.rows(session, chosen):
-        yield _Document._make((*row, lines.get(row[0], [])))
+        stamps.setdefault(line[0], []).append(tuple(raw))
+    for raw, row in zip(*_DOCUMENTS.both(session, chosen), strict=True):
+        stamp = tuple(raw), stamps.get(row[0])
+        yield _Document._make((*row, lines.get(row[0], []), stamp))
 
 
 def _rows_of(model: Any, info: ModuleInfo, label: Any) -> Rows:
@@ -411,9 +416,9 @@ def _rows_of(model: Any, info: ModuleInfo, label: Any) -> Rows:
     statement = Prepared(select(*columns).where(model.id.in_(_IDS)))
 
     def rows(session: Session, ids: Sequence[int]) -> Iterable[_Plain]:
-        for row in statement.rows(session, {"ids": ids}):
+        for raw, row in zip(*statement.both(session, {"ids": ids}), strict=True):
             one, status, created_at, label, *values = row
-            yield _Plain(one, status, created_at, label, values)
+            yield _Plain(one, status, created_at, label, values, tuple(raw))
 
     return rows
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from xtiger.domain import transforms
 from xtiger.domain.defaults import MappingTemplate as MappingTemplate
 from xtiger.domain.defaults import Row, TooLong
+from xtiger.domain.documents import document
 from xtiger.domain.hints import Fault as Fault
 from xtiger.domain.hints import Faults as Faults
 from xtiger.domain.hints import fault
-from xtiger.domain.money import (
-    UNTAXED,
-    Amounts,
-    Document,
-    DocumentLine,
-    Kind,
-    MoneyPlan,
-    PlannedLine,
-    Refusal,
-    Tax,
-    TaxType,
-    plan,
-)
+from xtiger.domain.money import UNTAXED, Amounts, TaxType
+from xtiger.domain.payloads import Booking, Memory
+from xtiger.domain.payloads import BuildContext as BuildContext
+from xtiger.domain.payloads import Built as Built
+from xtiger.domain.payloads import Parent as Parent
 from xtiger.domain.preflight import (
     LINE_TARGETS,
     TARGETS,
     Target,
+    TargetKind,
     account_fault,
     long_fault,
     put,
@@ -45,54 +41,14 @@ from xtiger.domain.records import (
     Record,
     RecordRef,
 )
-from xtiger.domain.resources import RESOURCE_OF, XERO_TYPE
+from xtiger.domain.resources import RESOURCE_OF
 from xtiger.domain.transforms import (
     Compiled,
     ValueFault,
     as_number,
     as_text,
-    plain,
 )
 from xtiger.domain.transforms import TemplateFault as TemplateFault
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """A linked record that is in Xero. `key` is an item's code; `fields` are the CRM's own."""
-
-    xero_id: str
-    key: str | None = None
-    label: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    stock_tracked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BuildContext:
-    """What a record's payload depends on besides the record.
-
-    `xero_id` is the bound id: with it the payload is an update, which empties in Xero what is
-    empty in the CRM. `marker` is the ContactNumber
-    that a new contact gets. `pinned` asks for lines that leave Xero nothing to round.
-    """
-
-    organisation: OrganisationFacts
-    parents: Mapping[RecordRef, Parent] = field(default_factory=dict)
-    document_type: DocumentType | None = None
-    target_status: str = "AUTHORISED"
-    record_url: str | None = None
-    marker: str | None = None
-    xero_id: str | None = None
-    pinned: bool = False
-
-
-class Built(NamedTuple):
-    """A payload, and what Xero's answer must equal."""
-
-    payload: dict[str, Any]
-    meant: Mapping[str, Any]
-    amount: Decimal | None = None
-    currency: str | None = None
 
 
 class _Step(NamedTuple):
@@ -108,6 +64,8 @@ class _Step(NamedTuple):
     target: Target
     required: bool
     source: str
+    #: The field that is the value wherever it holds text, and what the target makes of it.
+    first: tuple[str, Callable[[Any], Any]] | None
 
     def linked(self, value: Any, context: BuildContext) -> Any:
         """A link as Xero takes it: the id of a contact, the code of an item."""
@@ -117,7 +75,7 @@ class _Step(NamedTuple):
         return parent.key if parent else as_text(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompiledMapper:
     """A template turned into closures; one serves every record of a drain."""
 
@@ -127,17 +85,21 @@ class CompiledMapper:
     #: The links whose own fields are read, under their dotted names:
     #: {"product": (("product.sales_account", "sales_account"),)}.
     links: Mapping[str, tuple[tuple[str, str], ...]]
+    #: The link by whose record all of `linked_steps` go: what they make of it is kept.
+    link: str | None
+    linked_steps: tuple[_Step, ...]
+    own_steps: tuple[_Step, ...]
 
     def build(self, record: Record, context: BuildContext) -> Built | Faults:
         """The record's payload, or everything that keeps it from having one."""
-        build = _Build(self, record, context)
+        build = Build(self, record, context)
         built = _BUILDERS[self.template.module](build)
         if built is None or build.faults:
             return Faults(tuple(dict.fromkeys(build.faults)))
         return built
 
 
-class _Build:
+class Build:
     """One record on its way to a payload, and the faults met on it."""
 
     def __init__(self, mapper: CompiledMapper, record: Record, context: BuildContext) -> None:
@@ -148,8 +110,7 @@ class _Build:
         self.facts = context.organisation
         self.kind = context.document_type or mapper.template.document_type or DocumentType.INVOICE
         self.faults: list[Fault] = []
-        #: What lines with these accounts and rates are booked on.
-        self.bookings: dict[tuple[str, Decimal, str | None, bool], _Booking] = {}
+        self.memory = context.memory or Memory()
 
     def waits_for_parents(self) -> bool:
         """Whether a linked record isn't in Xero yet; each is a fault."""
@@ -213,6 +174,41 @@ class _Build:
                 put(made, path, value)
         return made
 
+    def line(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the line steps make of one line, by the name of the Xero field.
+
+        What depends on the linked record alone is made once for all lines that name it.
+        """
+        mapper = self.mapper
+        link = values.get(mapper.link) if mapper.link else None
+        # An update says "" where a create says nothing.
+        key = (link, self.context.xero_id is None) if type(link) is RecordRef else None
+        made = self.memory.linked.get(key) if key is not None else None
+        if made is None:
+            before = len(self.faults)
+            made = self.run(mapper.linked_steps, self.values(values), "LineItems.")
+            if key is not None and len(self.faults) == before:
+                self.memory.linked[key] = made
+        made = made.copy()
+        for step in mapper.own_steps:
+            if step.first is not None:
+                name, shape = step.first
+                value = values.get(name)
+                if type(value) is str and value:
+                    value = shape(value)
+                    if value and len(value) <= (step.longest or len(value)):
+                        made[step.to] = value
+                        continue
+            made |= self.run((step,), self.values(values), "LineItems.")
+        return made
+
+    def parent_of(self, values: Mapping[str, Any]) -> Parent | None:
+        """The record that a line's first link names."""
+        for value in values.values():
+            if type(value) is RecordRef:
+                return self.context.parents.get(value)
+        return None
+
     def account(self, code: str, to: str) -> Account | None:
         """The account of that code, if lines may use it; else a fault."""
         if (known := self.facts.usable.get(code)) is not None:
@@ -249,10 +245,10 @@ class _Build:
 
     def booking(
         self, code: str, rate: Decimal, named: str | None, amounts: Amounts | None
-    ) -> _Booking | None:
+    ) -> Booking | None:
         """Where a line of that account and percentage is booked, else a fault."""
         key = code, rate, named, amounts is Amounts.NO_TAX
-        if (known := self.bookings.get(key)) is not None:
+        if (known := self.memory.bookings.get(key)) is not None:
             return known
         account = self.account(code, "LineItems.AccountCode")
         if account is None:
@@ -263,7 +259,7 @@ class _Build:
             if found is None:
                 return None
             tax = TaxType(found.tax_type, found.rate)
-        self.bookings[key] = made = _Booking(account.code, tax)
+        self.memory.bookings[key] = made = Booking(account.code, tax)
         return made
 
     def number(self, values: Mapping[str, Any], name: str, where: str) -> Decimal | None:
@@ -280,7 +276,7 @@ class _Build:
             return None
 
 
-def _contact(build: _Build) -> Built | None:
+def _contact(build: Build) -> Built | None:
     """A contact; its ContactNumber is set once, on creating, and never overwritten."""
     context = build.context
     payload = build.run(build.mapper.steps, build.values(build.record.fields))
@@ -296,7 +292,7 @@ def _contact(build: _Build) -> Built | None:
     return Built(payload, {"Name": name})
 
 
-def _item(build: _Build) -> Built | None:
+def _item(build: Build) -> Built | None:
     """An item; a side without a price isn't there, and the item isn't sold or bought."""
     payload = build.run(build.mapper.steps, build.values(build.record.fields))
     rate = build.number(build.record.fields, build.template.money.tax_rate, "")
@@ -324,166 +320,10 @@ def _item(build: _Build) -> Built | None:
     return Built(payload, {"Code": payload["Code"]})
 
 
-#: What CRMs call the three ways of amounts, and Xero's own words.
-_AMOUNTS = {
-    "": Amounts.EXCLUSIVE,
-    "exclusive": Amounts.EXCLUSIVE,
-    "inclusive": Amounts.INCLUSIVE,
-    "no tax": Amounts.NO_TAX,
-    "notax": Amounts.NO_TAX,
-}
-
-
-class _Booking(NamedTuple):
-    """Where a line is booked; the money rules pass it through."""
-
-    account: str
-    tax: TaxType
-
-
-def _invoice(build: _Build) -> Built | None:
-    """An invoice or a bill, whose lines come from the money rules."""
-    context, record, money = build.context, build.record, build.template.money
-    if build.waits_for_parents():
-        return None
-    made = build.run(build.mapper.steps, build.values(record.fields))
-    word = as_text(record.fields.get(money.amounts)).strip().lower()
-    amounts = _AMOUNTS.get(word)
-    total = build.number(record.fields, money.total, "")
-    subtotal = build.number(record.fields, money.subtotal, "")
-    if amounts is None:
-        build.fault("LineAmountTypes", "amounts-unknown", word=word)
-    if total is None and not build.faults:
-        build.fault("Total", "total-missing")
-    if not record.lines:
-        build.fault("LineItems", "lines-missing")
-    lines = [_line(build, place, amounts) for place in range(len(record.lines))]
-    if build.faults or total is None or amounts is None:
-        return None
-    planned = _planned(build, [line for line in lines if line], total, subtotal, amounts)
-    if planned is None:
-        return None
-    xero_type = XERO_TYPE[build.kind]
-    payload: dict[str, Any] = {"Type": xero_type}
-    if context.xero_id:
-        payload["InvoiceID"] = context.xero_id
-    payload |= made
-    if context.record_url and context.record_url.lower().startswith(("http://", "https://")):
-        payload["Url"] = context.record_url
-    payload["Status"] = context.target_status
-    payload["LineAmountTypes"] = amounts.value
-    payload["LineItems"] = [_line_item(line) for line in planned.lines]
-    meant = {
-        "Type": xero_type,
-        "Status": context.target_status,
-        "SubTotal": planned.subtotal,
-        "TotalTax": planned.total_tax,
-        "Total": planned.total,
-    }
-    currency = payload.get("CurrencyCode") or build.facts.currency or None
-    return Built(payload, meant, planned.total, currency)
-
-
-def _planned(
-    build: _Build,
-    lines: Sequence[DocumentLine],
-    total: Decimal,
-    subtotal: Decimal | None,
-    amounts: Amounts,
-) -> MoneyPlan | None:
-    """The money plan of a document, or a fault in its own words.
-
-    The plan only needs a rate's TaxType to know its percentage; which one each line is
-    booked on depends on the line's account too, and travels in the line's key.
-    """
-    document = Document(
-        kind=Kind.INVOICE if build.kind is DocumentType.INVOICE else Kind.BILL,
-        lines=tuple(lines),
-        total=total,
-        pre_tax_total=subtotal,
-        amounts=amounts,
-    )
-    by_set = {line.tax_set: line.key.tax for line in lines if isinstance(line.key, _Booking)}
-    found = plan(
-        document,
-        tax_types=by_set,
-        rounding_account=build.facts.rounding_account,
-        pinned=build.context.pinned,
-    )
-    if isinstance(found, Refusal):
-        code = found.code.value.replace(" ", "-")
-        build.faults.append(Fault("LineItems", found.sentence, f"money:{code}"))
-        return None
-    return found
-
-
-def _line(build: _Build, place: int, amounts: Amounts | None) -> DocumentLine | None:
-    """One line for the money rules, with its account and tax rate."""
-    values, money = build.record.lines[place], build.template.money
-    where, before = f"Line {place + 1}, ", len(build.faults)
-    made = build.run(build.mapper.line_steps, build.values(values), "LineItems.")
-    quantity = build.number(values, money.quantity, where)
-    price = build.number(values, money.unit_price, where)
-    discount = build.number(values, money.discount, where)
-    percent = build.number(values, money.tax_rate, where)
-    if len(build.faults) > before:
-        return None
-    if quantity is None or price is None:
-        what = "quantity" if quantity is None else "price"
-        build.fault("LineItems", "number-missing", line=str(place + 1), what=what)
-        return None
-    rate = (percent if amounts is not Amounts.NO_TAX else None) or _NO_RATE
-    booking = build.booking(made["AccountCode"], rate, made.get("TaxType"), amounts)
-    if booking is None:
-        return None
-    parent = None
-    for value in values.values():
-        if type(value) is RecordRef:
-            parent = build.context.parents.get(value)
-            break
-    return DocumentLine(
-        quantity,
-        price,
-        (Tax("CRM tax", rate),) if rate else (),
-        discount or None,
-        None,
-        made.get("Description") or (parent.label if parent else "") or build.record.label,
-        made.get("ItemCode"),
-        bool(parent and parent.stock_tracked),
-        booking,
-    )
-
-
-def _line_item(line: PlannedLine) -> dict[str, Any]:
-    """A planned line as Xero takes it: never LineAmount, never DiscountAmount."""
-    longest = LINE_TARGETS["Description"].longest
-    note = f" ({line.note})" if line.note else ""
-    item: dict[str, Any] = {
-        "Description": line.description[: longest - len(note)] + note,
-        "Quantity": plain(line.quantity),
-        "UnitAmount": plain(line.unit_amount),
-    }
-    if line.discount_rate:
-        item["DiscountRate"] = plain(line.discount_rate)
-    if line.item_code:
-        item["ItemCode"] = line.item_code
-    booking = line.key
-    if isinstance(booking, _Booking):
-        item["AccountCode"], item["TaxType"] = booking.account, booking.tax.code
-    else:
-        item["AccountCode"], item["TaxType"] = str(booking), line.tax_type.code
-    if line.tax_amount is not None:
-        item["TaxAmount"] = line.tax_amount
-    return item
-
-
-#: The rate of a line without tax.
-_NO_RATE = Decimal(0)
-
-_BUILDERS: Mapping[Module, Callable[[_Build], Built | None]] = {
+_BUILDERS: Mapping[Module, Callable[[Build], Built | None]] = {
     Module.CONTACTS: _contact,
     Module.PRODUCTS: _item,
-    Module.INVOICES: _invoice,
+    Module.INVOICES: document,
 }
 
 # -- compiling --------------------------------------------------------------------------------
@@ -498,6 +338,9 @@ def compile_template(template: MappingTemplate, info: ModuleInfo | None = None) 
         sentences = dict.fromkeys(sentence for _, sentence in problems)
         raise TemplateFault(" ".join(sentences), problems)
     targets = TARGETS[RESOURCE_OF[template.module]]
+    lines = _steps(template.lines, LINE_TARGETS, info.line_fields if info else ())
+    link = _link(template.lines)
+    by_link = [link is not None and _of_link(row, link) for row in template.lines]
     links: dict[str, dict[str, None]] = {}
     for row in (*template.fields, *template.lines):
         for name in row.source.reads():
@@ -507,9 +350,38 @@ def compile_template(template: MappingTemplate, info: ModuleInfo | None = None) 
     return CompiledMapper(
         template,
         _steps(template.fields, targets, info.fields if info else ()),
-        _steps(template.lines, LINE_TARGETS, info.line_fields if info else ()),
+        lines,
         {link: tuple((f"{link}.{name}", name) for name in names) for link, names in links.items()},
+        link,
+        tuple(step for step, linked in zip(lines, by_link, strict=True) if linked),
+        tuple(step for step, linked in zip(lines, by_link, strict=True) if not linked),
     )
+
+
+def _link(rows: Sequence[Row]) -> str | None:
+    """The link that most of a line's rows read."""
+    read = Counter(
+        name.partition(".")[0]
+        for row in rows
+        for name in row.source.reads()
+        if "." in name or LINE_TARGETS[row.to].kind is TargetKind.LINK
+    )
+    return max(read, key=lambda name: read[name], default=None)
+
+
+def _of_link(row: Row, link: str) -> bool:
+    """Whether a row reads nothing but that link and the fields of its record."""
+    return all(name.partition(".")[0] == link for name in row.source.reads())
+
+
+def _first(row: Row, shape: Callable[[Any], Any] | None) -> tuple[str, Callable[[Any], Any]] | None:
+    """The record's own field that a row takes unless it is empty."""
+    source = row.source
+    while isinstance(source, transforms.Default):
+        source = source.of[0]
+    if shape is None or not isinstance(source, transforms.Field):
+        return None
+    return None if "." in source.field or "." in row.to else (source.field, shape)
 
 
 def _steps(
@@ -523,9 +395,11 @@ def _steps(
             longest=targets[row.to].longest,
             target=targets[row.to],
             get=row.source.compile(),
-            shape=targets[row.to].shaper(cut=row.too_long is TooLong.CUT),
+            shape=shape,
             required=row.required or targets[row.to].required,
             source=" or ".join(labels.get(name, name) for name in row.source.reads()),
+            first=_first(row, shape),
         )
         for row in rows
+        for shape in [targets[row.to].shaper(cut=row.too_long is TooLong.CUT)]
     )

@@ -375,11 +375,10 @@ def check(
 
 
 def _too_long(payload: Mapping[str, Any], resource: Resource, label: str) -> Iterator[Fault]:
-    targets = TARGETS[resource]
+    lengths = _LENGTHS[resource]
     for name, value in _flat(payload):
-        target = targets.get(name) if type(value) is str else None
-        if target and len(value) > target.longest > 0:
-            yield from long_fault(name, value, target.longest, label)
+        if type(value) is str and len(value) > (longest := lengths.get(name, 0)) > 0:
+            yield from long_fault(name, value, longest, label)
     for line in payload.get("LineItems") or ():
         for name, longest in _LINE_LENGTHS:
             value = line.get(name)
@@ -387,7 +386,11 @@ def _too_long(payload: Mapping[str, Any], resource: Resource, label: str) -> Ite
                 yield from long_fault(name, value, longest, label)
 
 
-#: The longest texts of a line's fields.
+#: The longest texts of a resource's fields, and of a line's.
+_LENGTHS = {
+    resource: {name: target.longest for name, target in targets.items()}
+    for resource, targets in TARGETS.items()
+}
 _LINE_LENGTHS = tuple((name, target.longest) for name, target in LINE_TARGETS.items())
 
 
@@ -423,7 +426,9 @@ def put(payload: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 def _flat(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Values by the dotted names of the targets; lines aside."""
     for name, value in payload.items():
-        if isinstance(value, Mapping):
+        if type(value) is str:
+            yield name, value
+        elif isinstance(value, dict):
             yield from ((f"{name}.{inner}", each) for inner, each in value.items())
         elif name in TYPE_FIELDS:
             for part in value:

@@ -116,16 +116,28 @@ def _taxes(
             return None
         if not rate:
             continue
-        percent = rate * CENT
-        exact = [nets[place] * percent for place in places]
-        own = [value.quantize(CENT, ROUND_HALF_UP) or ZERO for value in exact]
-        whole = cents(sum(exact, ZERO))
-        shared = own
-        if sum(own, ZERO) != whole:
-            shared = apportion(exact, whole, movable=[bool(tax) for tax in exact], rounds=2)
-            if sum(shared, ZERO) != whole:
-                return None
+        found = shared_taxes([nets[place] for place in places], rate)
+        if found is None:
+            return None
+        shared, own, whole = found
         counted += whole
         for place, tax, before in zip(places, shared, own, strict=True):
             taxes[place] = tax, before
     return taxes if counted == meant else None
+
+
+def shared_taxes(
+    nets: list[Decimal], rate: Decimal
+) -> tuple[list[Decimal], list[Decimal], Decimal] | None:
+    """The tax of lines of one rate: as shared, as Xero counts each alone, and in sum, in cents.
+
+    The sum is that of the exact taxes; None where no sharing of cents comes to it.
+    """
+    percent = rate * CENT
+    exact = [net * percent for net in nets]
+    own = [value.quantize(CENT, ROUND_HALF_UP) or ZERO for value in exact]
+    whole = cents(sum(exact, ZERO))
+    if sum(own, ZERO) == whole:
+        return own, own, whole
+    shared = apportion(exact, whole, movable=[bool(tax) for tax in exact], rounds=2)
+    return (shared, own, whole) if sum(shared, ZERO) == whole else None

@@ -47,16 +47,24 @@ class Prepared:
 
     def rows(self, session: Session, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """Its rows, each value as its column's type has it."""
+        return self.both(session, values)[1]
+
+    def both(
+        self, session: Session, values: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Its rows as the driver gives them, and the same as their columns' types have them."""
         connection = session.connection()
         text = self._of(connection.dialect)
         sql, given = text.filled(values)
-        return text.typed(connection.exec_driver_sql(sql, given).fetchall())
+        raw = connection.exec_driver_sql(sql, given).fetchall()
+        return raw, text.typed(raw)
 
     def many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs it for each of these rows, in their order."""
-        connection = session.connection()
-        text = self._of(connection.dialect)
-        connection.exec_driver_sql(text.sql, [text.bound(row) for row in rows])
+        if rows:
+            connection = session.connection()
+            text = self._of(connection.dialect)
+            connection.exec_driver_sql(text.sql, text.bound_all(rows))
 
     def _of(self, dialect: Dialect) -> _Text:
         text = self._texts.get(dialect.name)
@@ -104,6 +112,27 @@ class _Text:
             return tuple(made)
         return dict(zip((name for name, _ in self._steps), made, strict=True))
 
+    def bound_all(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The parameters of many rows: column by column, for what is the same in all is usual."""
+        columns: list[Sequence[Any]] = []
+        for name, step in self._steps:
+            if name in self._fixed:
+                columns.append([self._fixed[name]] * len(rows))
+                continue
+            column = [row[name] for row in rows]
+            if step:
+                last, made = column[0], step(column[0])
+                for place, value in enumerate(column):
+                    if value is not last:
+                        last, made = value, step(value)
+                    column[place] = made
+            columns.append(column)
+        bound = zip(*columns, strict=True)
+        if self._places is not None:
+            return list(bound)
+        names = [name for name, _ in self._steps]
+        return [dict(zip(names, row, strict=True)) for row in bound]
+
     def filled(self, values: Mapping[str, Any]) -> tuple[str, Any]:
         """The text with room for its lists, and the parameters."""
         if not self._lists:
@@ -133,15 +162,12 @@ class _Text:
 
     def typed(self, rows: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """Rows of the driver with the values that their columns' types make."""
-        if not self._reading:
+        if not self._reading or not rows:
             return rows
-        found: list[Sequence[Any]] = []
-        for row in rows:
-            made = list(row)
-            for place, step in self._reading:
-                made[place] = step(made[place])
-            found.append(made)
-        return found
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for place, step in self._reading:
+            columns[place] = [step(value) for value in columns[place]]
+        return list(zip(*columns, strict=True))
 
 
 def _binding(kind: TypeEngine[Any], dialect: Dialect) -> _Process | None:

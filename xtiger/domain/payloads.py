@@ -1,0 +1,72 @@
+"""What building a payload is given and what it gives: the context of a record, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from xtiger.domain.money import TaxType
+from xtiger.domain.preflight import OrganisationFacts
+from xtiger.domain.records import DocumentType, RecordRef
+
+
+class Parent(NamedTuple):
+    """A linked record that is in Xero. `key` is an item's code; `fields` are the CRM's own."""
+
+    xero_id: str
+    key: str | None = None
+    label: str = ""
+    fields: Mapping[str, Any] = {}
+    stock_tracked: bool = False
+
+
+class Booking(NamedTuple):
+    """Where a line is booked; the money rules pass it through."""
+
+    account: str
+    tax: TaxType
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was found out for one record and holds for the next.
+
+    One serves the records of one mapper and one document type, as long as their organisation's
+    facts and their parents are the same ones.
+    """
+
+    #: By account, percentage, named tax rate and whether there is tax at all.
+    bookings: dict[tuple[str, Decimal, str | None, bool], Booking] = field(default_factory=dict)
+    #: What the steps make of a linked record that read nothing else, by the link.
+    linked: dict[Any, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class BuildContext:
+    """What a record's payload depends on besides the record.
+
+    `xero_id` is the bound id: with it the payload is an update, which empties in Xero what is
+    empty in the CRM. `marker` is the ContactNumber that a new contact gets. `pinned` asks for
+    lines that leave Xero nothing to round. `memory` is shared by records that may: see Memory.
+    """
+
+    organisation: OrganisationFacts
+    parents: Mapping[RecordRef, Parent] = field(default_factory=dict)
+    document_type: DocumentType | None = None
+    target_status: str = "AUTHORISED"
+    record_url: str | None = None
+    marker: str | None = None
+    xero_id: str | None = None
+    pinned: bool = False
+    memory: Memory | None = None
+
+
+class Built(NamedTuple):
+    """A payload, and what Xero's answer must equal."""
+
+    payload: dict[str, Any]
+    meant: Mapping[str, Any]
+    amount: Decimal | None = None
+    currency: str | None = None
