@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from xtiger.domain import transforms
-from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target
+from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target, TargetKind
 from xtiger.domain.records import DOCUMENTS, DocumentType, Field, FieldKind, Module, ModuleInfo
 from xtiger.domain.resources import RESOURCE_OF
 from xtiger.domain.transforms import TemplateFault, as_text, did_you_mean
+
+#: The most rows of a mapping, and characters of a field's name.
+_MOST_ROWS, _LONGEST_NAME = 200, 120
 
 
 class TooLong(StrEnum):
@@ -20,6 +23,14 @@ class TooLong(StrEnum):
 
     CUT = "cut"
     FAULT = "fault"
+
+
+class Overwrite(StrEnum):
+    """Whether a field of an object that is in Xero already is written."""
+
+    ALWAYS = "always"
+    BLANK = "blank"  #: only while Xero has nothing there
+    NEVER = "never"  #: only when the object is created
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +41,18 @@ class Row:
     source: transforms.Transform
     required: bool = False
     too_long: TooLong = TooLong.FAULT
+    overwrite: Overwrite = Overwrite.ALWAYS
 
     @classmethod
     def from_json(cls, data: Any) -> Row:
-        """Reads {"to": …, "from": {…}, "required": …, "too_long": …}. Raises TemplateFault."""
-        _known_keys(data, ("to", "from", "required", "too_long"), "A row of a mapping")
+        """Reads {"to": …, "from": {…}, "required": …, "too_long": …, "overwrite": …}.
+
+        Raises TemplateFault.
+        """
+        known = ("to", "from", "required", "too_long", "overwrite")
+        _known_keys(data, known, "A row of a mapping")
         to = data.get("to")
-        if not isinstance(to, str) or not to:
+        if not isinstance(to, str) or not 0 < len(to) <= _LONGEST_NAME:
             raise TemplateFault("A row of a mapping names a Xero field in 'to'.")
         try:
             source = transforms.from_json(data.get("from"))
@@ -46,7 +62,11 @@ class Row:
         if not isinstance(required, bool) or too_long not in list(TooLong):
             sentence = "'required' is true or false, 'too_long' is cut or fault."
             raise TemplateFault(sentence, ((to, sentence),))
-        return cls(to, source, required, TooLong(too_long))
+        overwrite = data.get("overwrite", Overwrite.ALWAYS)
+        if overwrite not in list(Overwrite):
+            sentence = "'overwrite' is always, blank or never."
+            raise TemplateFault(sentence, ((to, sentence),))
+        return cls(to, source, required, TooLong(too_long), Overwrite(overwrite))
 
     def to_json(self) -> dict[str, Any]:
         """The form that `from_json` reads."""
@@ -55,20 +75,60 @@ class Row:
             data["required"] = True
         if self.too_long is not TooLong.FAULT:
             data["too_long"] = self.too_long.value
+        if self.overwrite is not Overwrite.ALWAYS:
+            data["overwrite"] = self.overwrite.value
         return data
 
 
 @dataclass(frozen=True, slots=True)
 class MoneyFields:
-    """The CRM fields that the money rules read; the first four are fields of a line."""
+    """The CRM fields that the money rules read, and the accounts of what isn't a line.
+
+    The first four, `discount_amount` and `taxes` are fields of a line. A CRM needn't have those
+    behind `amounts`. An account is a code; an empty one is chosen as docs/money.md says.
+    """
 
     quantity: str = "quantity"
     unit_price: str = "unit_price"
     discount: str = "discount"  #: percent
     tax_rate: str = "tax_rate"  #: percent
-    subtotal: str = "subtotal"  #: without tax
+    subtotal: str = "subtotal"  #: without tax, before adjustment and withheld tax
     total: str = "total"
     amounts: str = "amounts"  #: "exclusive", "inclusive" or "no tax"
+    discount_amount: str = "discount_amount"  #: off the line
+    #: Several taxes of one line: [{"name": …, "rate": percent, "compound": false}, …].
+    taxes: str = "taxes"
+    tax_mode: str = "tax_mode"  #: "group" or "individual"
+    header_discount: str = "header_discount"  #: percent
+    header_discount_amount: str = "header_discount_amount"
+    #: [{"description": …, "amount": …, "tax_rate": percent or "taxes": […]}, …].
+    charges: str = "charges"
+    adjustment: str = "adjustment"
+    withheld: str = "withheld"  #: tax that the customer keeps back, as a positive number
+    discount_account: str = ""
+    charge_account: str = ""
+    adjustment_account: str = ""
+    withheld_account: str = ""
+
+
+#: Those that a CRM may lack: a name that nobody changed and that it doesn't know is no fault.
+MAY_LACK = frozenset(
+    {"discount_amount", "tax_mode", "header_discount", "header_discount_amount"}
+    | {"adjustment", "withheld"}
+)
+
+
+class Difference(NamedTuple):
+    """What one version of a mapping has otherwise than another.
+
+    `where` is "fields" or "lines", whose `before` and `after` are rows; "money", whose are names
+    of CRM fields; or "taxes", whose are TaxTypes. None: it has none there.
+    """
+
+    where: str
+    to: str
+    before: Any
+    after: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +151,15 @@ class MappingTemplate:
             module = Module(data.get("module"))
             kind = data.get("document_type")
             document_type = None if kind is None else DocumentType(kind)
-            tax_types = {Decimal(key): str(to) for key, to in data.get("tax_types", {}).items()}
-        except (ValueError, ArithmeticError, AttributeError):
+            tax_types = _tax_types(data.get("tax_types", {}))
+        except (ValueError, ArithmeticError, AttributeError, TypeError):
             raise TemplateFault(
                 "A mapping names its module, for documents Invoice or Bill, and TaxTypes by "
                 'rate, such as {"15": "OUTPUT2"}.'
             ) from None
         money = data.get("money", {})
         _known_keys(money, [each.name for each in fields(MoneyFields)], "The money part")
-        if not all(isinstance(name, str) for name in money.values()):
+        if not all(isinstance(one, str) and len(one) <= _LONGEST_NAME for one in money.values()):
             raise TemplateFault("The money part names CRM fields.")
         version = data.get("version", 1)
         if type(version) is not int or version < 1:
@@ -129,14 +189,30 @@ class MappingTemplate:
         bill = self.document_type is DocumentType.BILL
         found = list(_target_problems(self.fields, TARGETS[RESOURCE_OF[self.module]], bill))
         if self.module in DOCUMENTS:
-            found += _target_problems(self.lines, LINE_TARGETS, bill)
+            found += _target_problems(self.lines, LINE_TARGETS, bill, lines=True)
         elif self.lines:
             found.append(("LineItems", f"{self.module.value} have no lines."))
         if info is not None:
-            found += _name_problems(self.fields, info.fields)
-            found += _name_problems(self.lines, info.line_fields)
+            targets = TARGETS[RESOURCE_OF[self.module]]
+            found += _value_problems(self.fields, targets, info.fields)
+            found += _value_problems(self.lines, LINE_TARGETS, info.line_fields)
             found += self._money_problems(info)
         return tuple(found)
+
+    def differences(self, after: MappingTemplate) -> tuple[Difference, ...]:
+        """What another version has otherwise; the order and number of versions don't count."""
+        parts: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+            ("fields", _by_target(self.fields), _by_target(after.fields)),
+            ("lines", _by_target(self.lines), _by_target(after.lines)),
+            ("money", _named(self.money), _named(after.money)),
+            ("taxes", _by_text(self.tax_types), _by_text(after.tax_types)),
+        ]
+        return tuple(
+            Difference(where, to, old.get(to), new.get(to))
+            for where, old, new in parts
+            for to in dict.fromkeys([*old, *new])
+            if old.get(to) != new.get(to)
+        )
 
     def _money_problems(self, info: ModuleInfo) -> Iterator[tuple[str, str]]:
         money, header, lines = self.money, info.fields, info.line_fields
@@ -145,14 +221,31 @@ class MappingTemplate:
             wanted = [(name, header) for name in (money.subtotal, money.total, money.amounts)]
             of_line = (money.quantity, money.unit_price, money.discount, money.tax_rate)
             wanted += [(name, lines) for name in of_line]
+            # What CRMs may lack, under a name that somebody chose. Lists have no field of theirs.
+            for one in fields(MoneyFields):
+                name = getattr(money, one.name)
+                if one.name in MAY_LACK and name != one.default:
+                    wanted.append((name, lines if one.name == "discount_amount" else header))
         for name, possible in wanted:
             known = [each.name for each in possible]
             if name not in known:
                 yield "money", f"There is no field '{name}'{did_you_mean(name, known)}"
 
 
+def _by_target(rows: Sequence[Row]) -> dict[str, Row]:
+    return {row.to: row for row in rows}
+
+
+def _by_text(tax_types: Mapping[Decimal, str]) -> dict[str, str]:
+    return {as_text(rate): name for rate, name in tax_types.items()}
+
+
+def _named(money: MoneyFields) -> dict[str, str]:
+    return {each.name: getattr(money, each.name) for each in fields(MoneyFields)}
+
+
 def _target_problems(
-    rows: Sequence[Row], targets: Mapping[str, Target], bill: bool
+    rows: Sequence[Row], targets: Mapping[str, Target], bill: bool, *, lines: bool = False
 ) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for row in rows:
@@ -163,24 +256,52 @@ def _target_problems(
             yield to, f"{to} is filled twice."
         elif target.sales_only and bill:
             yield to, f"Xero has no {to} on bills: leave it out."
+        elif row.overwrite is not Overwrite.ALWAYS and (target.required or lines):
+            yield to, f"{to} goes with every change: it can't be kept from overwriting."
         seen.add(to)
     for to, target in targets.items():
         if target.required and to not in seen:
             yield to, f"{to} is required by Xero: choose a field or a fixed value."
 
 
-def _name_problems(rows: Sequence[Row], known: Sequence[Field]) -> Iterator[tuple[str, str]]:
-    """A CRM field must exist; `product.name`, one of a linked record, needs its link."""
-    kinds = {each.name: each.kind for each in known}
+#: What a Xero field takes, as kinds of CRM fields.
+_TAKES: Mapping[TargetKind, FieldKind] = {
+    TargetKind.TEXT: FieldKind.TEXT,
+    TargetKind.LINE: FieldKind.TEXT,
+    TargetKind.DATE: FieldKind.DATE,
+    TargetKind.NUMBER: FieldKind.NUMBER,
+    TargetKind.LINK: FieldKind.LINK,
+}
+
+
+def _value_problems(
+    rows: Sequence[Row], targets: Mapping[str, Target], known: Sequence[Field]
+) -> Iterator[tuple[str, str]]:
+    """Names and kinds that don't fit the CRM's fields, and fixed values that Xero can't take."""
+    described = transforms.Fields(known)
     for row in rows:
-        for name in row.source.reads():
-            link, dot, _ = name.partition(".")
-            if name in kinds or (dot and kinds.get(link) is FieldKind.LINK):
-                continue
-            if link in kinds:
-                yield row.to, f"The field '{link}' isn't a link, so '{name}' can't be read."
-            else:
-                yield row.to, f"There is no field '{link}'{did_you_mean(link, kinds)}"
+        target = targets.get(row.to)
+        wanted = None if target is None else _TAKES[target.kind]
+        for sentence in row.source.check(described, wanted).faults:
+            yield row.to, sentence
+        longest = target.longest if target and row.too_long is TooLong.FAULT else 0
+        for text in map(as_text, row.source.fixed()):
+            if 0 < longest < len(text):
+                much = f"“{text[:40]}” has {len(text)}. Cut it or choose another value."
+                yield row.to, f"Xero takes {longest} characters; {much}"
+
+
+def _tax_types(data: Mapping[str, Any]) -> dict[Decimal, str]:
+    """TaxTypes by percentage. Raises one of the errors of what isn't that."""
+    if len(data) > _MOST_ROWS:
+        raise ValueError
+    found: dict[Decimal, str] = {}
+    for rate, name in data.items():
+        percent = Decimal(rate)
+        if not 0 <= percent <= 100 or not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise ValueError
+        found[percent] = name
+    return found
 
 
 def _known_keys(data: Any, known: Sequence[str], what: str) -> None:
@@ -188,14 +309,16 @@ def _known_keys(data: Any, known: Sequence[str], what: str) -> None:
         raise TemplateFault(f"{what} is an object with {', '.join(known)}.")
     for key in data:
         if key not in known:
-            guess = transforms.did_you_mean(str(key), known)
-            raise TemplateFault(f"{what} has no part '{key}'{guess}")
+            name = str(key)[:_LONGEST_NAME]
+            raise TemplateFault(f"{what} has no part '{name}'{did_you_mean(name, known)}")
 
 
 def _rows(data: Any) -> tuple[Row, ...]:
     """Rows out of JSON; all their faults in one TemplateFault."""
     if not isinstance(data, Sequence) or isinstance(data, str):
         raise TemplateFault("The rows of a mapping are a list.")
+    if len(data) > _MOST_ROWS:
+        raise TemplateFault(f"A mapping has at most {_MOST_ROWS} rows.")
     rows: list[Row] = []
     faults: list[tuple[str, str]] = []
     for each in data:

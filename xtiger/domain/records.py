@@ -63,6 +63,8 @@ class Field:
     name: str
     label: str
     kind: FieldKind = FieldKind.TEXT
+    #: Added by the CRM's own users, not part of it.
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class ModuleInfo:
     statuses: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One record as it is in the CRM at the moment of reading.
 
@@ -92,13 +94,20 @@ class Record:
     status: str | None = None
     #: Why it can't be read, a sentence; its fields are empty then. It can't go, and says why.
     fault: str | None = None
+    #: The id in Xero that the CRM itself keeps of it, if it does.
+    xero_id: str | None = None
+    _parents: tuple[RecordRef, ...] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def parents(self) -> tuple[RecordRef, ...]:
         """The records this one needs in Xero first: links in its fields, then in its lines."""
-        links = [value for value in self.fields.values() if type(value) is RecordRef]
-        for line in self.lines:
-            links += [value for value in line.values() if type(value) is RecordRef]
-        return tuple(dict.fromkeys(links))
+        if self._parents is None:
+            links = [value for value in self.fields.values() if type(value) is RecordRef]
+            for line in self.lines:
+                links += [value for value in line.values() if type(value) is RecordRef]
+            self._parents = tuple(dict.fromkeys(links))
+        return self._parents
 
 
 class ChangeKind(StrEnum):
