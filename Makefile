@@ -44,13 +44,14 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) chromium check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: $(STAMP) chromium check
-	XTIGER_PROVE=1 $(BIN)/pytest -n 2 --dist loadfile --timeout=3600
+	XTIGER_PROVE=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout=3600
 	$(BIN)/xtiger demo --check
 	$(BIN)/xtiger demo --check --scenario retry-in-order
 	$(BIN)/xtiger demo --check --scenario crash
+	$(BIN)/xtiger demo --check --scenario money
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos $(ARGS)

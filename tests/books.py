@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
-from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.records import Change, ChangeKind, Module, RecordRef
+from xtiger.engine.services import Services
+from xtiger.store import leases, outbox, profiles
 
 
 def contact(session: Session, name: str = "Ana Lee Ltd", **fields: Any) -> Contact:
@@ -66,3 +69,23 @@ def invoice(
 
 def ref(row: Any) -> RecordRef:
     return RecordRef(Module(row.xtiger_module), str(row.id))
+
+
+def allow_all(services: Services, rows: Iterable[Any], organisation_id: int | None = None) -> None:
+    """Allow Xero Sync of many records in one transaction; a person ticks them one by one."""
+    now = services.clock.now()
+    refs = [ref(row) for row in rows]
+    with services.database.write() as session:
+        # Workers lock in this order too.
+        leases.lock(session, [row.id for row in profiles.organisations(session, chosen=None)])
+        for one in refs:
+            profiles.set_flag(
+                session,
+                one,
+                now=now,
+                who="Ana",
+                allow=True,
+                document_type=None,
+                organisation_id=organisation_id,
+            )
+        outbox.add(session, [Change(one, ChangeKind.FLAGGED, now) for one in refs])

@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, dict[str, int]]] = {
     "e": ("peers", {"records": 200, "batched": 100, "alone": 10, "turns": 1, "jobs": 500}),
     "f": ("memory", {"records": 2000}),
     "g": ("pages", {"rows": 20_000}),
+    "h": ("mapping", {"rounds": 10}),
 }
 
 

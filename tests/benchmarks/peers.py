@@ -28,9 +28,9 @@ from tests.benchmarks.stage import (
     TODAY,
     Books,
     Stage,
-    _lines,
     database,
     drained,
+    lines_of,
     median,
     postgres,
     stage,
@@ -170,7 +170,7 @@ def _document(number: str, pattern: int) -> Invoice:
                 account_code="200",
                 tax_type="OUTPUT2" if line["tax_rate"] else "NONE",
             )
-            for line in _lines(pattern, 0)
+            for line in lines_of(pattern, 0)
         ],
     )
 

@@ -22,7 +22,8 @@ from sqlalchemy import create_engine, insert, text, update
 
 from tests.benchmarks.calls import LocalXero, local_xero
 from tests.conftest import Engine
-from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, count_lines
+from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
+from xtiger.crm.totals import count_lines
 from xtiger.domain.records import DocumentType, Module
 from xtiger.engine import drain
 from xtiger.engine.services import Services
@@ -102,7 +103,7 @@ class Books:
         return Books(quarter, quarter, records - 2 * quarter - bills, bills)
 
 
-def _lines(pattern: int, products: int) -> list[dict[str, Any]]:
+def lines_of(pattern: int, products: int) -> list[dict[str, Any]]:
     """Five lines as people write them: odd prices, a discount, now and then a line untaxed."""
     lines = []
     for place in range(5):
@@ -127,7 +128,7 @@ def fill(url: Any, books: Books) -> None:
     rows: Iterable[dict[str, Any]]
     patterns = []
     for pattern in range(min(PATTERNS, books.documents)):
-        lines = _lines(pattern, books.products)
+        lines = lines_of(pattern, books.products)
         totals = count_lines([InvoiceLine(**line) for line in lines], "exclusive")
         for line, amount in zip(lines, totals.nets, strict=True):
             line["amount"] = amount

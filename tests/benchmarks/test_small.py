@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import history, memory, pacing, peers, percall, writes
+from tests.benchmarks import history, mapping, memory, pacing, peers, percall, writes
 from tests.benchmarks.__main__ import main
 
 
@@ -66,6 +66,12 @@ def test_memory_is_sampled_while_records_arrive() -> None:
     found = memory.measure(records=100)
     _says(found, "peak MB", "slope MB a minute, second half")
     assert found["sent"] == 100
+
+
+def test_payloads_made_by_hand_are_those_of_the_compiled_template() -> None:
+    found = mapping.measure(rounds=3)
+    _says(found, "ms a batch, compiled", "ms a batch, by hand")
+    assert found["ms a batch, map + money + preflight"] > 0
 
 
 def test_documents_reach_xero_by_each_of_the_ways() -> None:

@@ -306,7 +306,9 @@ def test_effective_rate(parts: list[tuple[str, bool]], rate: str) -> None:
 def test_lock_dates_hold_in_every_country(australia: SandboxClient) -> None:
     australia.control(f"organisations/{australia.tenant}", {"PeriodLockDate": "2026-06-30"})
     try:
-        body = australia.invoice(LineItems=[line()], Date="2026-06-30")
+        body = australia.invoice(
+            LineItems=[line()], Date="2026-06-30", DueDate="2026-07-30", Status="AUTHORISED"
+        )
         message = australia.errors("PUT", "Invoices", body)[0]
         assert message.startswith("The document date cannot be before the period lock date")
         shown = australia.get("Organisation").json()["Organisations"][0]

@@ -197,7 +197,7 @@ def test_removed_organisation_is_forbidden_and_no_longer_listed(own: SandboxClie
 
 
 def test_locked_period_refuses_in_xeros_words(own: SandboxClient) -> None:
-    body = own.invoice(Date="2026-06-30")
+    body = own.invoice(Date="2026-06-30", DueDate="2026-07-30", Status="AUTHORISED")
     fault = {"kind": "locked", "until": "2026-06-30"}
     answer = own.put("Invoices", body, **struck(fault))
     assert answer.status_code == 400

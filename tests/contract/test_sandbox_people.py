@@ -538,7 +538,7 @@ def test_an_item_is_deleted(client: SandboxClient, person: Person) -> None:
 def test_lock_dates_are_set_and_cleared(client: SandboxClient, person: Person) -> None:
     path = f"/organisations/{client.tenant}"
     person.done(person.fill(path, "locks", PeriodLockDate="2026-06-30"))
-    body = client.invoice(Date="2026-06-30")
+    body = client.invoice(Date="2026-06-30", DueDate="2026-07-30", Status="AUTHORISED")
     assert "The document date cannot be before the period lock date" in str(
         client.errors("PUT", "Invoices", body)
     )

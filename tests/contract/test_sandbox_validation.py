@@ -267,12 +267,18 @@ def test_type_cannot_change(sandbox_client: SandboxClient) -> None:
 
 def test_locked_period_refuses_new_and_old_documents(sandbox_client: SandboxClient) -> None:
     message = ["The document date cannot be before the period lock date"]
-    old = sandbox_client.created("Invoices", sandbox_client.invoice(Date="2020-03-31"))
+    approved = {"Status": "AUTHORISED", "DueDate": "2020-06-30"}
+    old = sandbox_client.created("Invoices", sandbox_client.invoice(Date="2020-03-31", **approved))
+    draft = sandbox_client.created("Invoices", sandbox_client.invoice(Date="2020-03-31"))
     path = f"organisations/{sandbox_client.tenant}"
     sandbox_client.control(path, {"PeriodLockDate": "2020-03-31"})
     try:
-        body = sandbox_client.invoice(Date="2020-03-30")
+        body = sandbox_client.invoice(Date="2020-03-30", **approved)
         assert sandbox_client.errors("PUT", "Invoices", body) == message
+        # A draft counts nowhere yet: it may be there, but not be approved.
+        sandbox_client.created("Invoices", body | {"Status": "DRAFT"})
+        wanted = {"InvoiceID": draft["InvoiceID"], **approved}
+        assert sandbox_client.errors("POST", "Invoices", wanted) == message
         change = {"InvoiceID": old["InvoiceID"], "Reference": "late"}
         assert sandbox_client.errors("POST", "Invoices", change) == message
         sandbox_client.created("Invoices", sandbox_client.invoice(Date="2020-04-01"))

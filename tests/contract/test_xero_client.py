@@ -116,7 +116,7 @@ def code_of(client: XeroClient, xero: Running, scopes: str = SCOPES) -> str:
         state="the-state",
         verifier=VERIFIER,
     )
-    back = requests.get(url, allow_redirects=False, timeout=10).headers["Location"]
+    back = requests.get(url, allow_redirects=False, timeout=60).headers["Location"]
     answer = parse_qs(urlsplit(back).query)
     assert answer["state"] == ["the-state"]
     return answer["code"][0]
@@ -139,7 +139,7 @@ def access(client: XeroClient, xero: Running) -> Access:
 
 
 def tell(xero: Running, path: str, body: object = None) -> Any:
-    answer = requests.post(f"{xero.api_url}/_control/{path}", json=body or {}, timeout=10)
+    answer = requests.post(f"{xero.api_url}/_control/{path}", json=body or {}, timeout=60)
     assert answer.ok, answer.text
     return answer.json()
 

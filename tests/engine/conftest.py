@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Engine
-from xtiger.store.schema import Database, migrate
+from xtiger.store.schema import Database
 
 
 @pytest.fixture
@@ -27,10 +27,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def engine_on_postgres(postgres_url: str, local_xero: Any) -> Iterator[Engine]:
+def engine_on_postgres(migrated_postgresql_url: str, local_xero: Any) -> Iterator[Engine]:
     """An engine on PostgreSQL alone, for what SQLite's single writer rules out."""
-    database = Database(postgres_url)
-    migrate(database)
+    database = Database(migrated_postgresql_url)
     engine = Engine(database, local_xero)
     yield engine
     engine.close()

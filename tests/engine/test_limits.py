@@ -18,6 +18,7 @@ from tests.engine.scenes import (
 )
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.engine import connect, tokens
+from xtiger.engine.reference import RULES
 from xtiger.ports import Access, Answer, Call, Minute, Usage
 from xtiger.store import usage
 from xtiger.store.models import UsageDay
@@ -135,4 +136,4 @@ def test_what_calls_took_is_kept_until_the_database_takes_it(
     monkeypatch.setattr(usage, "flush", flush)
     tokens.count_usage(engine.services)
     tokens.count_usage(engine.services)
-    assert rows_of_usage(engine)[0].calls == before + 3
+    assert rows_of_usage(engine)[0].calls == before + len(RULES)

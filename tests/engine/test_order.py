@@ -8,6 +8,7 @@ from tests.engine.scenes import (
     KAURI,
     all_ended,
     ask,
+    attempts,
     bindings_of,
     change_profile,
     created,
@@ -76,6 +77,7 @@ def test_documents_go_in_the_order_of_the_queue_in_batches_of_fifty(engine: Engi
     calls = writes(engine, "Invoices")
     assert [len(call["elements"]) for call in calls] == [50, 50, 20]
     assert created(engine) == [f"INV-{number}" for number in range(1, 121)]
+    assert [each.resource for each in attempts(engine)] == ["Contacts"] + ["Invoices"] * 3
     assert all_ended(engine)
     [run] = runs(engine)
     assert (run.succeeded, run.failed, run.calls) == (121, 0, 4)

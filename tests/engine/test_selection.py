@@ -16,6 +16,7 @@ from tests.engine.scenes import (
     created,
     crm,
     fault,
+    in_xero,
     invoices,
     item_of,
     items,
@@ -81,9 +82,12 @@ def test_what_is_older_than_the_first_day_stays(engine: Engine) -> None:
     with crm(engine) as session:
         buyer = books.contact(session)
         old = books.invoice(
-            session, "INV-1", buyer, created_at=datetime(2026, 9, 30, 23, 59, tzinfo=UTC)
+            session, "INV-1", buyer, created_at=datetime(2026, 9, 30, 10, 59, tzinfo=UTC)
         )
-        new = books.invoice(session, "INV-2", buyer, created_at=datetime(2026, 10, 1, tzinfo=UTC))
+        # Midnight in New Zealand, where the organisation is.
+        new = books.invoice(
+            session, "INV-2", buyer, created_at=datetime(2026, 9, 30, 11, tzinfo=UTC)
+        )
     tick(engine, old, new)
     sync(engine)
     assert created(engine) == ["INV-2"]
@@ -107,6 +111,35 @@ def test_documents_go_by_currency_to_the_right_one_of_two_organisations(
         "INV-1": organisation(engine, KAURI).id,
         "INV-2": organisation(engine, THAMES).id,
     }
+
+
+@pytest.mark.parametrize("status", ["DRAFT", "SUBMITTED", "AUTHORISED"])
+def test_a_document_is_made_in_the_status_that_the_profile_says(
+    engine: Engine, status: str
+) -> None:
+    engine.connect(KAURI)
+    change_profile(engine, "Invoices", target_status=status)
+    invoices(engine)
+    sync(engine)
+    assert item_of(engine, "INV-1").state == "succeeded"
+    assert [row["Status"] for row in in_xero(engine, "Invoices")] == [status]
+
+
+def test_conditions_look_past_capitals_on_the_way_too(engine: Engine) -> None:
+    ids = engine.connect()
+    change_profile(engine, "Invoices", THAMES, route_value=" gbp ")
+    invoices(engine, currency="GBP")
+    intake.relay(engine.services)
+    assert [item.organisation_id for item in items(engine, "Invoices")] == [ids[THAMES]]
+
+
+def test_a_document_goes_past_an_organisation_that_is_switched_off(engine: Engine) -> None:
+    ids = engine.connect()
+    change_profile(engine, "Invoices", KAURI, enabled=False)
+    change_profile(engine, "Invoices", THAMES, route_field=None, route_value=None)
+    invoices(engine)
+    intake.relay(engine.services)
+    assert [item.organisation_id for item in items(engine, "Invoices")] == [ids[THAMES]]
 
 
 def test_a_records_own_choice_of_organisation_wins(engine: Engine) -> None:

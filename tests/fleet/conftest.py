@@ -32,16 +32,16 @@ def yard_on(url: str, folder: Path, factor: float) -> Iterator[Yard]:
 
 
 @pytest.fixture
-def fleet(postgres_url: str, tmp_path: Path) -> Iterator[Yard]:
+def fleet(migrated_postgresql_url: str, tmp_path: Path) -> Iterator[Yard]:
     """Where several machines share PostgreSQL; a lease lasts 9 s."""
-    with yard_on(postgres_url, tmp_path / "yard", 0.05) as yard:
+    with yard_on(migrated_postgresql_url, tmp_path / "yard", 0.05) as yard:
         yield yard
 
 
 @pytest.fixture
-def yard(database_url: str, tmp_path: Path) -> Iterator[Yard]:
+def yard(migrated_url: str, tmp_path: Path) -> Iterator[Yard]:
     """On each kind of database; time runs as it does in life."""
-    with yard_on(database_url, tmp_path / "yard", 1.0) as yard:
+    with yard_on(migrated_url, tmp_path / "yard", 1.0) as yard:
         yield yard
 
 

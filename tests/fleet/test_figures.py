@@ -132,10 +132,10 @@ def test_a_proxy_that_says_nothing_of_itself_doesnt_either(yard: Yard) -> None:
     port, pages = free_port(), free_port()
     yard.start("serve", "--port", str(pages))
     yard.start("worker", "--metrics-port", str(port))
-    refused = requests.get(f"http://127.0.0.1:{pages}/metrics", timeout=10)
+    refused = requests.get(f"http://127.0.0.1:{pages}/metrics", timeout=60)
     assert refused.status_code == 403
     assert refused.text.startswith("Send the token of XTIGER_METRICS_TOKEN.")
-    told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60)
     assert told.status_code == 200, "a worker's port has no pages: no proxy stands before it"
 
 
@@ -152,15 +152,15 @@ def test_a_worker_and_a_server_tell_theirs_over_http(yard: Yard) -> None:
     yard.start("worker", "--metrics-port", str(port))
     yard.start("serve", "--port", str(pages))
     for each in (port, pages):
-        answer = requests.get(f"http://127.0.0.1:{each}/metrics", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{each}/metrics", timeout=60)
         assert answer.status_code == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         kinds = {dict(labels).get("kind") for name, labels in read(answer.text) if "beat" in name}
         assert "worker" in kinds
         passed_on = {"X-Forwarded-For": "203.0.113.9"}
-        refused = requests.get(f"http://127.0.0.1:{each}/metrics", headers=passed_on, timeout=10)
+        refused = requests.get(f"http://127.0.0.1:{each}/metrics", headers=passed_on, timeout=60)
         assert refused.status_code == 403
-    assert requests.get(f"http://127.0.0.1:{port}/", timeout=10).status_code == 404
+    assert requests.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 404
 
 
 def test_a_worker_whose_port_is_taken_says_so(yard: Yard) -> None:

@@ -12,19 +12,18 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import free_port
-from tests.fleet.yard import Hand, Yard, until
+from tests.fleet.yard import SMALL_CALLS, Hand, Yard, until
 from xtiger import fleet as fleets
 from xtiger.domain.errors import PermanentError
 from xtiger.migrations import include_name
 from xtiger.store.models import Attempt, Worker
-from xtiger.store.schema import Database, migrate
+from xtiger.store.schema import Database
 
 
 @pytest.fixture
-def shared(postgres_url: str) -> Any:
+def shared(migrated_postgresql_url: str) -> Any:
     """A database with room for tokens."""
-    database = Database(postgres_url)
-    migrate(database)
+    database = Database(migrated_postgresql_url)
     fleets.prepare(database)
     yield database
     database.close()
@@ -138,13 +137,13 @@ def test_a_database_user_without_the_right_is_told_which(shared: Database) -> No
 def test_three_machines_share_the_work_and_a_dead_one_loses_and_doubles_nothing(
     fleet: Yard,
 ) -> None:
-    hands = [fleet.start("worker", "--fleet") for _ in range(3)]
+    hands = fleet.start_several(3, "worker", "--fleet", first=SMALL_CALLS)
     kauri, thames = fleet.organisations
-    for one in (kauri, thames):
-        fleet.invoices(one, 300)
+    fleet.invoices(kauri, 150)
+    fleet.invoices(thames, 60)
     fleet.slow(0.4)
     fleet.sync()
-    until(lambda: fleet.created().total() > 50 and fleet.holder(kauri))
+    until(lambda: fleet.created().total() > 10 and fleet.holder(kauri))
     doomed = fleet.hand_of(kauri)
     doomed.kill()
     killed = time.monotonic()
@@ -152,25 +151,24 @@ def test_three_machines_share_the_work_and_a_dead_one_loses_and_doubles_nothing(
 
     until(lambda: fleet.holder(kauri) not in (None, doomed.name))
     assert time.monotonic() - killed < 9 + 6, "its lease lasts 9 s; a tick or two find it"
-    until(lambda: fleet.states()["succeeded"] == fleet.states().total())
+    until(fleet.all_over)
     assert set(fleet.created().values()) == {1}, "none is doubled"
-    assert len(fleet.created()) == 600, "none is lost"
+    assert len(fleet.created()) == 210, "none is lost"
     until(lambda: fleet.scalar("SELECT count(*) FROM xtiger_run WHERE ended_at IS NULL") == 0)
     assert all(hand.process.poll() is None for hand in hands if hand is not doomed)
 
 
 def test_one_that_is_told_to_end_hands_over_between_two_calls(fleet: Yard) -> None:
-    fleet.start("worker", "--fleet")
-    fleet.start("worker", "--fleet")
+    fleet.start_several(2, "worker", "--fleet", first=SMALL_CALLS)
     kauri = fleet.organisations[0]
-    fleet.invoices(kauri, 500)
+    fleet.invoices(kauri, 120)
     fleet.slow(0.3)
     fleet.sync()
-    until(lambda: fleet.created().total() >= 50)
+    until(lambda: fleet.created().total() >= 10)
     leaving = fleet.hand_of(kauri)
     assert leaving.tell_to_end() == 0
     assert fleet.scalar("SELECT count(*) FROM xtiger_attempt WHERE sends > 1") == 0
-    until(lambda: fleet.states()["succeeded"] == fleet.states().total())
+    until(fleet.all_over)
     assert set(fleet.created().values()) == {1}
     with fleet.stage.services.database.read() as session:
         assert [row.name for row in session.query(Worker)] == [

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 
-from tests.fleet.yard import PATIENCE, Yard, until
+from tests.fleet.yard import PATIENCE, SMALL_CALLS, Yard, command, until
 from xtiger.store.models import Organisation
 
 
 def start(yard: Yard) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "xtiger", "sync", "--due"],
+        command("sync", "--due", first=SMALL_CALLS),
         env=yard.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -46,18 +45,18 @@ def test_what_waits_is_told_with_its_why(yard: Yard) -> None:
 
 def test_passes_that_overlap_send_nothing_twice(yard: Yard) -> None:
     for one in yard.organisations:
-        yard.invoices(one, 120)
+        yard.invoices(one, 30)
     yard.slow(0.3)
     passes = [start(yard) for _ in range(3)]
     outcomes = [each.communicate(timeout=PATIENCE) for each in passes]
     assert [each.returncode for each in passes] == [0, 0, 0], outcomes
     assert set(yard.created().values()) == {1}
-    assert len(yard.created()) == 240
-    assert yard.states() == {"succeeded": 242}
+    assert len(yard.created()) == 60
+    assert yard.states() == {"succeeded": 62}
 
 
 def test_a_pass_that_is_told_to_end_leaves_nothing_open(yard: Yard) -> None:
-    yard.invoices(yard.organisations[0], 400)
+    yard.invoices(yard.organisations[0], 100)
     yard.slow(0.5)
     going = start(yard)
     until(lambda: yard.created())
@@ -70,7 +69,7 @@ def test_a_pass_that_is_told_to_end_leaves_nothing_open(yard: Yard) -> None:
     time.sleep(0.1)
     told = yard.call("sync", "--due")
     assert told.returncode == 0
-    assert yard.states() == {"succeeded": 401}
+    assert yard.states() == {"succeeded": 101}
     assert set(yard.created().values()) == {1}
 
 

@@ -15,16 +15,17 @@ from tests.conftest import Engine
 from tests.engine.scenes import crm, fault
 from tests.fleet.yard import until
 from xtiger import sandbox
-from xtiger.engine import beats, drain, intake, scheduler
+from xtiger.domain.resources import CATALOGUE, Resource
+from xtiger.engine import beats, drain, scheduler
 from xtiger.engine.turns import Turns
 from xtiger.sandbox.kept.countries import COUNTRIES
 from xtiger.store.models import Binding, Organisation, Profile, QueueItem, Run
 from xtiger.store.schema import Database
 
+#: A full call, after which a drain looks whether others wait.
+CLAIMED = 10
 #: Organisations, places for them, and invoices of each: more than two calls, which no turn holds.
-MANY, PLACES, EACH = 10, 2, 110
-#: Records after which a drain looks whether others wait: a full call.
-CLAIMED = 50
+MANY, PLACES, EACH = 10, 2, 22
 #: Seconds of a turn, and of a call: a turn is over after the buyer's call and one of invoices.
 TURN, CALL = 0.15, 0.1
 
@@ -53,14 +54,7 @@ def fill(engine: Engine, organisation_id: int) -> None:
         made = [
             books.invoice(session, f"O{organisation_id}-{number}", buyer) for number in range(EACH)
         ]
-    for row in made:
-        intake.set_flag(
-            engine.services,
-            books.ref(row),
-            who="Ana",
-            allow=True,
-            organisation_id=organisation_id,
-        )
+    books.allow_all(engine.services, made, organisation_id)
 
 
 def gone_over(engine: Engine) -> dict[int, int]:
@@ -78,6 +72,8 @@ def test_ten_long_queues_and_two_places_leave_nobody_behind(
     many: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "CLAIM", CLAIMED)
+    small = replace(CATALOGUE[Resource.INVOICES], batch_size=CLAIMED)
+    monkeypatch.setitem(CATALOGUE, Resource.INVOICES, small)  # type: ignore[arg-type]
     with many.database.read() as session:
         ids = list(session.scalars(select(Organisation.id).order_by(Organisation.id)))
     assert len(ids) == MANY

@@ -12,18 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import func, text
 from sqlalchemy import select as rows
-from sqlalchemy import text
 
 from tests import books
 from tests.chaos.stage import Stage
 from xtiger.crm.builtin import Contact
-from xtiger.domain.records import RecordRef
-from xtiger.engine import intake, scheduler
+from xtiger.engine import scheduler
 from xtiger.store.models import Organisation, QueueItem
 
 #: Seconds until a process must be ready, or something must have come true.
 PATIENCE = 60.0
+#: What lets a process send ten invoices a call, so that many calls don't need many invoices.
+SMALL_CALLS = (
+    "from dataclasses import replace; from xtiger.domain.resources import CATALOGUE, Resource;"
+    "CATALOGUE[Resource.INVOICES] = replace(CATALOGUE[Resource.INVOICES], batch_size=10)"
+)
 
 
 @dataclass(slots=True)
@@ -60,21 +64,33 @@ class Yard:
         """What each process is started with; the schedule's beat never comes by itself."""
         return self.stage.environment | {"XTIGER_SYNC_INTERVAL": "86400"} | self.more
 
-    def start(self, *arguments: str) -> Hand:
-        """Starts `xtiger …` and waits until it says that it runs."""
-        number = len(self.hands)
-        with (self.stage.folder / f"hand{number}.log").open("ab") as log:
+    def start(self, *arguments: str, first: str = "") -> Hand:
+        """Starts `xtiger …` and waits until it says that it runs.
+
+        `first` is Python that the process runs before.
+        """
+        return self._ready(self._begin(arguments, first))
+
+    def start_several(self, count: int, *arguments: str, first: str = "") -> list[Hand]:
+        """Starts so many of them at once."""
+        begun = [self._begin(arguments, first) for _ in range(count)]
+        return [self._ready(hand) for hand in begun]
+
+    def _begin(self, arguments: Sequence[str], first: str) -> Hand:
+        with (self.stage.folder / f"hand{len(self.hands)}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "xtiger", *arguments],
+                command(*arguments, first=first),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
             )
-        hand = Hand(process, "")
-        self.hands.append(hand)
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-        line = process.stdout.readline().decode() if ready else ""
+        self.hands.append(Hand(process, ""))
+        return self.hands[-1]
+
+    def _ready(self, hand: Hand) -> Hand:
+        assert hand.process.stdout is not None
+        ready, _, _ = select.select([hand.process.stdout], [], [], PATIENCE)
+        line = hand.process.stdout.readline().decode() if ready else ""
         assert line.startswith(("Worker ", "XTiger ")), self.said(hand) or line
         hand.name = line.split()[1]
         return hand
@@ -82,7 +98,7 @@ class Yard:
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command that ends by itself."""
         return subprocess.run(
-            [sys.executable, "-m", "xtiger", *arguments],
+            command(*arguments),
             env=self.environment,
             capture_output=True,
             text=True,
@@ -128,14 +144,7 @@ class Yard:
                 for number in range(1, count + 1)
             ]
             session.commit()
-            refs = [books.ref(row) for row in made]
-        for ref in refs:
-            self.tick(ref, organisation_id)
-
-    def tick(self, ref: RecordRef, organisation_id: int) -> None:
-        intake.set_flag(
-            self.stage.services, ref, who="Bo", allow=True, organisation_id=organisation_id
-        )
+            books.allow_all(services, made, organisation_id)
 
     def sync(self) -> list[int]:
         """Sync, as a person presses it on a server beside the workers."""
@@ -145,9 +154,16 @@ class Yard:
 
     def states(self, organisation_id: int | None = None) -> Counter[str]:
         """How many items are in which state."""
+        counted = rows(QueueItem.state, func.count()).group_by(QueueItem.state)
+        if organisation_id is not None:
+            counted = counted.where(QueueItem.organisation_id == organisation_id)
         with self.stage.services.database.read() as session:
-            found = session.execute(rows(QueueItem.organisation_id, QueueItem.state)).all()
-        return Counter(state for one, state in found if organisation_id in (None, one))
+            return Counter(dict(session.execute(counted).all()))
+
+    def all_over(self) -> bool:
+        """Whether every item has succeeded."""
+        states = self.states()
+        return states["succeeded"] == states.total()
 
     def holder(self, organisation_id: int) -> str | None:
         """The worker that holds the organisation's lease."""
@@ -180,6 +196,13 @@ class Yard:
     def scalar(self, statement: str) -> Any:
         with self.stage.services.database.read() as session:
             return session.execute(text(statement)).scalar_one()
+
+
+def command(*arguments: str, first: str = "") -> list[str]:
+    """The command line of `xtiger …`; `first` is Python that the process runs before."""
+    if not first:
+        return [sys.executable, "-m", "xtiger", *arguments]
+    return [sys.executable, "-c", f"{first}; from xtiger.cli import main; main()", *arguments]
 
 
 def until(true: Callable[[], object], seconds: float = PATIENCE) -> float:

@@ -14,20 +14,21 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.packaging
 def test_the_wheel_does_the_main_job_away_from_the_checkout(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     [wheel] = tmp_path.glob("xtiger-*.whl")
     home = tmp_path / "environment"
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    venv.create(home)
+    pip = [sys.executable, "-m", "pip", "--python", str(home), "--disable-pip-version-check"]
+    constraints = str(ROOT / "constraints.txt")
     subprocess.run(
-        [*install, "-c", str(ROOT / "constraints.txt"), f"{wheel}[demo]"],
+        [*pip, "install", "--quiet", "--no-compile", "-c", constraints, f"{wheel}[demo]"],
         cwd=tmp_path,
+        env=environment,
         check=True,
         timeout=240,
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     answer = subprocess.run(
         [str(home / "bin" / "xtiger"), "demo", "--check", "--records", "60"],
         cwd=tmp_path,

@@ -492,10 +492,15 @@ class ModelXero:
             "Organisation": [_organisation(access.tenant_id, self.currencies[access.tenant_id])],
             "Accounts": _ACCOUNTS,
             "TaxRates": _TAX_RATES,
+            "Currencies": [{"Code": code} for code in sorted(set(self.currencies.values()))],
+            "TrackingCategories": [],
+            "BrandingThemes": [],
+            "Items": [],
         }
-        if path not in named:
+        name = path.partition("?")[0]
+        if name not in named:
             raise PermanentError("Xero has nothing at the address that XTiger called.")
-        return named[path]
+        return named[name]
 
     def find(
         self, access: Access, resource: Resource, keys: Sequence[str]

@@ -14,6 +14,7 @@ from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
 from tests.store.conftest import NOW, add_organisation, ref, undone
+from xtiger.domain.records import Module
 from xtiger.store import bindings, claims, inbox, journal, logs, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, migrate
@@ -95,6 +96,13 @@ HOT: dict[str, tuple[Callable[[Session], object], str]] = {
         "ix_xtiger_queue_due",
     ),
     "due_count": (lambda session: claims.due_count(session, 1, now=NOW), "ix_xtiger_queue_due"),
+    "any_due": (lambda session: claims.any_due(session, 1, now=NOW), "ix_xtiger_queue_due"),
+    "retry_by_schedule": (
+        lambda session: queue.retry_by_schedule(
+            session, 1, Module.INVOICES, most=3, now=NOW, before=NOW
+        ),
+        "ix_xtiger_queue_",
+    ),
     "running": (lambda session: queue.running(session, 1), "ix_xtiger_queue_"),
     "release": (lambda session: queue.release_children(session, [1]), "ix_xtiger_queue_blocked"),
     "stranded": (lambda session: queue.release_stranded(session, 1), "ix_xtiger_queue_"),
@@ -130,7 +138,11 @@ def test_a_hot_query_uses_its_index(grown: Database, name: str) -> None:
 
 
 NARROW = claims.Narrow(
-    paused=frozenset({"Quotes"}), only_run=1, caps={"Invoices": 5}, wanted_below=50
+    paused=frozenset({"Quotes"}),
+    only_run=1,
+    caps={"Invoices": 5},
+    wanted_below=50,
+    since={"Contacts": NOW, "Products": None},
 )
 URGENT = replace(NARROW, urgent=True)
 

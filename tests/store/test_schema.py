@@ -14,11 +14,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from tests.store.conftest import NOW, add_organisation, refused
 from xtiger import migrations
 from xtiger.accounts import AccountsBase
-from xtiger.crm.builtin import Contact, CrmBase, Invoice, InvoiceLine
+from xtiger.crm.builtin import Contact, CrmBase, Invoice
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.migrations import VERSION_TABLE, include_name
 from xtiger.store.models import Base, Connection, Flag, Organisation, OutboxRow
@@ -194,6 +195,24 @@ def test_rows_of_the_version_before_are_kept_and_get_what_they_lack(database_url
         database.close()
 
 
+def _first_invoice(session: Session, contact_id: int) -> None:
+    """An invoice of one line as the first version of the small CRM kept it."""
+    session.execute(
+        text(
+            "INSERT INTO crm_invoice (id, number, contact_id, date, currency, amounts, subtotal,"
+            " tax_total, total, status, created_at)"
+            " VALUES (1, '1', :id, :day, 'NZD', 'exclusive', 0, 0, 0, 'Created', :now)"
+        ),
+        {"id": contact_id, "day": NOW.date().isoformat(), "now": NOW},
+    )
+    session.execute(
+        text(
+            "INSERT INTO crm_invoice_line (invoice_id, place, quantity, unit_price, discount,"
+            " tax_rate, amount) VALUES (1, 1, 1, 5, 0, 0, 5)"
+        )
+    )
+
+
 def test_a_deleted_records_number_is_never_given_again(database_url: str) -> None:
     """A new contact with an old one's number would meet its place in Xero."""
     database = Database(database_url)
@@ -204,9 +223,7 @@ def test_a_deleted_records_number_is_never_given_again(database_url: str) -> Non
             ann, ben = Contact(name="Ann"), Contact(name="Ben")
             session.add_all([ann, ben])
             session.flush()
-            invoice = Invoice(number="1", contact_id=ann.id, date=NOW.date(), currency="NZD")
-            invoice.lines.append(InvoiceLine(place=1, quantity=1, unit_price=5, amount=5))
-            session.add(invoice)
+            _first_invoice(session, ann.id)
         with database.write() as session:
             session.delete(session.get_one(Contact, ben.id))
             # Of one deleted long ago only its flag is left.
@@ -261,9 +278,7 @@ def test_what_somebody_added_beside_the_small_crms_tables_is_kept(tmp_path: Path
             ann = Contact(name="Ann")
             session.add(ann)
             session.flush()
-            invoice = Invoice(number="1", contact_id=ann.id, date=NOW.date(), currency="NZD")
-            invoice.lines.append(InvoiceLine(place=1, quantity=1, unit_price=5, amount=5))
-            session.add(invoice)
+            _first_invoice(session, ann.id)
             for statement in _THEIRS:
                 session.execute(text(statement))
             session.execute(

@@ -85,6 +85,55 @@ def made_of(found: list[dict[str, Any]], *, off: Decimal, header: dict[str, Any]
     return replace(record, fields={**record.fields, **header})
 
 
+#: What a document may have besides its lines; empty ones leave it plain.
+EXTRAS: dict[str, list[Any]] = {
+    "tax_mode": ["group", "", None, "individual", "Group", "odd"],
+    "header_discount": [None, D(0), D(5), "7.5", D("NaN")],
+    "header_discount_amount": [None, D(0), D("0.01"), "ten"],
+    "charges": [
+        None,
+        (),
+        ({"description": "Shipping", "amount": D("12.35"), "tax_rate": D(15)},),
+        ({"amount": D(4), "taxes": ({"name": "a", "rate": D(10)}, {"name": "b", "rate": D(5)})},),
+        ({"amount": "x"}, "y"),
+    ],
+    "adjustment": [None, D(0), D("-0.50"), D("0.01")],
+    "withheld": [None, D(0), D(2)],
+}
+extras = st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in EXTRAS.items()})
+LINE_EXTRAS: dict[str, list[Any]] = {
+    "discount_amount": [None, D(0), D("1.10"), D("NaN"), ""],
+    "taxes": [
+        None,
+        (),
+        ({"name": "GST", "rate": D(15)},),
+        ({"name": "GST", "rate": D(10)}, {"name": "PST", "rate": D(5), "compound": True}),
+        ({"name": "GST", "rate": D(10)}, {"name": "PST", "rate": D(5)}),
+        "15 %",
+        ({},),
+    ],
+}
+line_extras = st.fixed_dictionaries(
+    {}, optional={k: st.sampled_from(v) for k, v in LINE_EXTRAS.items()}
+)
+
+
+def with_extras(record: Record, header: dict[str, Any], of_line: dict[str, Any]) -> Record:
+    """The record with parts that its totals don't know of; the first line gets `of_line`."""
+    first, rest = record.lines[:1], record.lines[1:]
+    lines = (*({**one, **of_line} for one in first), *rest)
+    return replace(record, fields={**record.fields, **header}, lines=lines)
+
+
+def plain(record: Record) -> bool:
+    """Whether it has lines alone, with one tax each, taxed as a whole."""
+    return (
+        record.fields.get("tax_mode") in (None, "", "group")
+        and not any(record.fields.get(name) for name in EXTRAS if name != "tax_mode")
+        and not any(line.get(name) for line in record.lines for name in LINE_EXTRAS)
+    )
+
+
 records = st.builds(
     made_of,
     st.one_of(
@@ -144,6 +193,43 @@ def test_both_ways_say_the_same(record_property: Note) -> None:
     check()
     record_property("figure", f"documents built both ways: {dict(ways)}")
     assert min(ways["at once"], ways["the long way"], ways["refused"]) > 100
+
+
+def test_whatever_a_document_has_besides_plain_lines_it_goes_the_long_way(
+    record_property: Note,
+) -> None:
+    ways: Counter[str] = Counter()
+
+    @trying(max_examples=600, phases=(Phase.generate, Phase.shrink))
+    @given(records, extras, line_extras, st.sampled_from(list(DocumentType)))
+    def check(
+        record: Record, header: dict[str, Any], of_line: dict[str, Any], kind: DocumentType
+    ) -> None:
+        record = with_extras(record, header, of_line)
+        short, long, took = both_ways(record, Memory(), document_type=kind)
+        assert short == long
+        assert repr(short) == repr(long)
+        assert plain(record) or not took
+        ways["at once" if took else "the long way"] += 1
+        ways["refused"] += not isinstance(short, Built)
+
+    check()
+    record_property("figure", f"documents with more than lines, built both ways: {dict(ways)}")
+    assert min(ways["at once"], ways["the long way"], ways["refused"]) > 30
+
+
+@pytest.mark.parametrize("name", [name for name in EXTRAS if name != "tax_mode"])
+def test_the_smallest_of_these_parts_counts(name: str) -> None:
+    """Where the totals know of it, too: a document isn't sent without a part of it."""
+    one = made_of([{**PLAIN, "quantity": D(1), "unit_price": D(10)}], off=D(0), header={})
+    smallest: dict[str, Any] = {"charges": ({"amount": D("0.01")},), "header_discount": D("0.1")}
+    part = smallest.get(name, D("0.01"))
+    assert isinstance(both_ways(one, Memory())[0], Built)
+    short, long, took = both_ways(with_extras(one, {name: part}, {}), Memory())
+    assert short == long
+    assert not took
+    if isinstance(short, Built):
+        assert len(short.payload["LineItems"]) > 1
 
 
 def test_what_is_remembered_stays_with_its_record() -> None:

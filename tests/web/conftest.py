@@ -39,7 +39,6 @@ from xtiger.store.models import (
     Run,
     Template,
 )
-from xtiger.store.schema import Database, migrate
 from xtiger.web.access import NOBODY, ROLES, Person
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -130,11 +129,9 @@ def people() -> People:
 
 
 @pytest.fixture
-def app(tmp_path: Path, people: People) -> Iterator[Flask]:
+def app(migrated_sqlite_url: str, tmp_path: Path, people: People) -> Iterator[Flask]:
     """A host with its own database file; nothing in it yet."""
-    url = f"sqlite:///{tmp_path / 'host.sqlite'}"
-    database = Database(url)
-    migrate(database)
+    url = migrated_sqlite_url
     app = Flask("host", instance_path=str(tmp_path / "instance"))
     app.config.update(
         SECRET_KEY="a host's own key",
@@ -151,7 +148,6 @@ def app(tmp_path: Path, people: People) -> Iterator[Flask]:
     XTiger(app, db=db, crm=crm_of(sessions), access=people, small_crm=True, clock=FixedClock())
     yield app
     app.extensions["xtiger"].services.database.close()
-    database.close()
 
 
 @pytest.fixture
@@ -384,6 +380,9 @@ ADDRESSES = {
     "what_profile": "/what-syncs/1/Invoices",
     "mapping": "/mapping",
     "mapping_of": "/mapping/1/Invoices",
+    "mapping_versions": "/mapping/1/Invoices/versions?old=1",
+    "mapping_json": "/mapping/1/Invoices.json",
+    "xero_accounts": "/xero-accounts",
     "email_notification": "/email-notification",
     "crm_new": "/crm/Invoices/new",
     "crm_edit": "/crm/Invoices/2/edit",

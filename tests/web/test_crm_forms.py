@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from tests.web.conftest import Browser, People
 from xtiger.crm.builtin import Contact, Invoice, Product
+from xtiger.domain.records import Module, RecordRef
 from xtiger.store.models import Flag, OutboxRow, QueueItem
 
 HEAD = {
@@ -167,3 +168,89 @@ def test_records_link_to_forms_only_where_the_small_crm_is_theirs(
     people.be("manager")
     assert "New invoice" not in browser.get("/records/Invoices").text
     assert "/crm/Invoices/2/edit" not in browser.get("/records/Invoices/2").text
+
+
+def test_what_an_invoice_has_besides_its_lines_is_counted_and_kept(browser: Browser) -> None:
+    more = {
+        **line(0, description="Work", quantity="2", unit_price="50", tax_rate="10 + 5 compound"),
+        **line(1, description="Parts", unit_price="20", tax_rate="10"),
+        "lines-1-discount_amount": "3.33",
+        "header_discount": "10",
+        "charges-0-description": "Shipping",
+        "charges-0-amount": "12.35",
+        "charges-0-tax_rate": "12.5",
+        "adjustment": "-0.50",
+        "withheld": "2",
+    }
+    page = browser.post("/crm/Invoices/new", **HEAD, **more, step="count").text
+    assert '<details class="more fold" id="more" open>' in page
+    assert 'value="10 + 5 compound"' in page
+    assert "INV-9 is saved." in browser.after(browser.post("/crm/Invoices/new", **HEAD, **more))
+    invoice = saved(browser, Invoice)
+    # 116.67 less 11.67 and 12.35 of shipping; 90.00 at 10 and 5 on top, 15.00 at 10, 1.54.
+    assert (invoice.subtotal, invoice.tax_total, invoice.total) == (
+        Decimal("117.35"),
+        Decimal("16.99"),
+        Decimal("131.84"),
+    )
+    assert [each["rate"] for each in invoice.lines[0].taxes] == [10, 5]
+    assert invoice.lines[0].tax_rate == Decimal("15.5")
+    page = browser.get(f"/crm/Invoices/{invoice.id}/edit").text
+    for kept in ("10 + 5 compound", "3.33", "Shipping", "12.35", "-0.50", "131.84"):
+        assert kept in page, kept
+    record = browser.services.crm.fetch_many([RecordRef(Module.INVOICES, str(invoice.id))])
+    [found] = record.values()
+    assert found.fields["charges"][0]["amount"] == Decimal("12.35")
+    assert found.lines[0]["taxes"][1]["compound"] is True
+
+
+def test_counted_on_each_line_the_discount_comes_after_tax(browser: Browser) -> None:
+    """A worked example: two lines, 5 % off the sum with its tax."""
+    browser.post(
+        "/crm/Invoices/new",
+        **HEAD,
+        **line(0, description="One", quantity="1", unit_price="100", tax_rate="10"),
+        **line(1, description="Two", quantity="2", unit_price="33.35", tax_rate="20"),
+        tax_mode="individual",
+        header_discount="5",
+    )
+    invoice = saved(browser, Invoice)
+    assert (invoice.subtotal, invoice.tax_total, invoice.total) == (
+        Decimal("157.20"),
+        Decimal("23.34"),
+        Decimal("180.54"),
+    )
+
+
+def test_charges_come_and_go_and_an_empty_part_is_folded_away(browser: Browser) -> None:
+    lines = line(0, description="Work", unit_price="10")
+    page = browser.get("/crm/Invoices/new").text
+    assert '<details class="more fold" id="more">' in page
+    page = browser.post("/crm/Invoices/new", **HEAD, **lines, step="charge").text
+    assert 'name="charges-0-amount"' in page
+    charges = {
+        "charges-0-description": "Post",
+        "charges-0-amount": "4",
+        "charges-1-description": "Packing",
+        "charges-1-amount": "5",
+    }
+    page = browser.post("/crm/Invoices/new", **HEAD, **lines, **charges, step="uncharge:0").text
+    assert 'value="Post"' not in page
+    assert 'value="Packing"' in page
+    assert "NZD 15.00" in page
+
+
+def test_what_cannot_be_both_or_is_no_tax_is_said(browser: Browser) -> None:
+    answer = browser.post(
+        "/crm/Invoices/new",
+        **HEAD,
+        **line(0, description="Work", unit_price="10", discount="5", tax_rate="10 + five"),
+        **{"lines-0-discount_amount": "1", "charges-0-description": "Post"},
+        header_discount="5",
+        header_discount_amount="1",
+    )
+    assert answer.status_code == 422
+    page = answer.text.replace("&#39;", "'")
+    assert page.count("A discount is in percent or an amount: leave one of the two empty.") >= 2
+    assert "10 + five isn't a tax." in page
+    assert "Fill in Amount." in page

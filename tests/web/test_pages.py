@@ -298,7 +298,7 @@ def test_what_syncs_is_saved_and_sends_nothing(browser: Browser) -> None:
         "/what-syncs/1/Invoices",
         **form | {"rule": "status", "statuses": ["Approved", "Paid"], "target_status": "DRAFT"},
     )
-    assert "Saved. Nothing was sent" in browser.after(answer)
+    assert "Saved. 1 invoice is now selected." in browser.after(answer)
     with browser.services.database.read() as session:
         row = session.scalars(select(Profile).where(Profile.module == "Invoices")).one()
         assert (row.rule, row.statuses, row.target_status) == (
@@ -309,7 +309,7 @@ def test_what_syncs_is_saved_and_sends_nothing(browser: Browser) -> None:
         assert session.scalar(select(func.count()).select_from(QueueItem)) == 2
     stale = browser.post("/what-syncs/1/Invoices", **form)
     assert stale.status_code == 409
-    assert "changed this while you edited it" in stale.text
+    assert "Administrator saved this at 03:00. Your entries are below, unsaved;" in stale.text
 
 
 @pytest.mark.parametrize("module", Module)
@@ -401,7 +401,10 @@ def test_profiles_that_overlap_are_refused_with_the_reason(browser: Browser) -> 
 
 
 def test_what_a_rule_selects_is_counted_on_demand(browser: Browser) -> None:
-    assert "Selects 2 of 3 invoices." in browser.get("/what-syncs/1/Invoices?count=1").text
+    assert (
+        "Selects 2 of 3 invoices; saving changes nothing"
+        in browser.get("/what-syncs/1/Invoices?count=1").text
+    )
 
 
 def _profile(browser: Browser) -> dict[str, str]:
@@ -425,6 +428,11 @@ def _profile(browser: Browser) -> dict[str, str]:
         "order": "normal",
         "deleted": "leave",
         "created_from": "",
+        "dated_from": "",
+        "locked": "hold",
+        "schedule": "at once",
+        "minutes": "15",
+        "daily_at": "02:00",
     }
 
 

@@ -11,7 +11,7 @@ from tests.web.conftest import ADDRESSES, Browser, Tags
 from xtiger.web.assets import ICONS, sprite
 from xtiger.web.words import PAGES, WORDS
 
-PAGES_WITH_A_BODY = [name for name in ADDRESSES if not name.endswith("csv")]
+PAGES_WITH_A_BODY = [name for name in ADDRESSES if not name.endswith(("csv", "json"))]
 #: Words no page says (PAGES: sentences).
 NOT_USED = (
     "error occurred",

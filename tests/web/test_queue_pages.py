@@ -97,7 +97,7 @@ def test_a_module_is_paused_where_it_is_set_up_and_where_it_is_filtered(browser:
 def test_order_and_deleting_are_chosen_and_explained(browser: Browser) -> None:
     page = browser.get("/what-syncs/1/Contacts").text.replace("&#39;", "'")
     assert "What fails or waits holds everything behind it" in page
-    assert "Xero has no delete for these; they are archived." in page
+    assert "Xero has no delete for contacts; they are archived." in page
     page = browser.get("/what-syncs/1/Invoices").text
     assert "delete or void in Xero" in page
     seen = page.split('name="seen"', 1)[1].split('value="', 1)[1].split('"', 1)[0]
@@ -113,6 +113,8 @@ def test_order_and_deleting_are_chosen_and_explained(browser: Browser) -> None:
         "route_value": "",
         "retries": "0",
         "created_from": "",
+        "locked": "hold",
+        "schedule": "at once",
     }
     assert "Saved." in browser.after(browser.post("/what-syncs/1/Invoices", **form))
     with browser.services.database.read() as session:

@@ -6,7 +6,7 @@ Nothing here is special to XTiger: a host hooks its models up in the same way (`
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,14 +16,14 @@ from sqlalchemy import (
     BindParameter,
     Date,
     DateTime,
-    Dialect,
     ForeignKey,
-    Numeric,
     String,
     Text,
-    TypeDecorator,
     bindparam,
+    case,
     func,
+    literal_column,
+    or_,
     select,
 )
 from sqlalchemy.orm import (
@@ -34,43 +34,13 @@ from sqlalchemy.orm import (
     relationship,
 )
 
+from xtiger.crm.columns import Money, Parts
 from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
-from xtiger.domain.money import Amounts, DocumentLine, DocumentTotals, Tax, document_totals
+from xtiger.crm.totals import count_lines
+from xtiger.domain.counting import DocumentTotals
 from xtiger.domain.records import Field, FieldKind, Module, ModuleInfo, RecordRef, XeroLink
 from xtiger.store.prepared import Prepared
-
-
-class Money(TypeDecorator[Decimal]):
-    """Exact decimals everywhere: SQLite has no decimal type and would round through a float."""
-
-    impl = Numeric
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        kind: Any = String(40) if dialect.name == "sqlite" else Numeric(24, 8)
-        return dialect.type_descriptor(kind)
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return format(value, "f")
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        if value is None:
-            return None
-        # PostgreSQL pads to the column's places; a price of 5.00 should stay 5.00.
-        return Decimal(value) if dialect.name == "sqlite" else _trim(Decimal(value))
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """The same as `process_result_value`; a document has dozens of numbers."""
-        if dialect.name != "sqlite":
-            return lambda value: None if value is None else _trim(value)
-        return lambda value: None if value is None else Decimal(value)
-
-
-def _trim(number: Decimal) -> Decimal:
-    cut = number.normalize()
-    return cut.quantize(Decimal("0.01")) if cut == cut.quantize(Decimal("0.01")) else cut
+from xtiger.store.schema import MOST_ROWS
 
 
 def _now() -> datetime:
@@ -156,6 +126,17 @@ class Invoice(CrmBase):
     currency: Mapped[str] = mapped_column(String(3))
     #: exclusive, inclusive or no tax: what line amounts mean.
     amounts: Mapped[str] = mapped_column(String(12), default="exclusive")
+    #: group: tax is counted once a rate on the document; individual: on each line.
+    tax_mode: Mapped[str] = mapped_column(String(10), default="group", server_default="group")
+    #: Off the whole document, in percent or as an amount: before tax in group mode, else after.
+    header_discount: Mapped[Decimal | None] = mapped_column(Money)
+    header_discount_amount: Mapped[Decimal | None] = mapped_column(Money)
+    #: [{"description": …, "amount": …, "taxes": [{"name", "rate", "compound"}, …]}, …].
+    charges: Mapped[Sequence[Mapping[str, Any]] | None] = mapped_column(Parts)
+    adjustment: Mapped[Decimal | None] = mapped_column(Money)
+    #: Tax that the customer keeps back.
+    withheld: Mapped[Decimal | None] = mapped_column(Money)
+    #: Without tax: lines and charges less the header discount.
     subtotal: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
     tax_total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
     total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
@@ -176,7 +157,16 @@ class Invoice(CrmBase):
 
     def count(self) -> DocumentTotals:
         """Counts amounts, tax and totals anew and keeps them; called before every save."""
-        totals = count_lines(self.lines, self.amounts)
+        totals = count_lines(
+            self.lines,
+            self.amounts,
+            tax_mode=self.tax_mode or "group",
+            header_discount=self.header_discount,
+            header_discount_amount=self.header_discount_amount,
+            charges=self.charges or (),
+            adjustment=self.adjustment,
+            withheld=self.withheld,
+        )
         for line, amount in zip(self.lines, totals.nets, strict=True):
             line.amount = amount
         self.subtotal, self.tax_total = totals.subtotal, totals.total_tax
@@ -185,7 +175,10 @@ class Invoice(CrmBase):
 
 
 class InvoiceLine(CrmBase):
-    """One line of an invoice; `discount` and `tax_rate` in percent."""
+    """One line of an invoice; `discount` and `tax_rate` in percent.
+
+    With several taxes `tax_rate` is what they come to together.
+    """
 
     __tablename__ = "crm_invoice_line"
     __table_args__ = _NEVER_AGAIN
@@ -199,32 +192,12 @@ class InvoiceLine(CrmBase):
     quantity: Mapped[Decimal] = mapped_column(Money, default=Decimal(1))
     unit_price: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
     discount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    discount_amount: Mapped[Decimal | None] = mapped_column(Money)
     tax_rate: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    #: Where there are several: [{"name": …, "rate": …, "compound": …}, …].
+    taxes: Mapped[Sequence[Mapping[str, Any]] | None] = mapped_column(Parts)
     amount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
     product: Mapped[Product | None] = relationship()
-
-
-_AMOUNTS = {
-    "exclusive": Amounts.EXCLUSIVE,
-    "inclusive": Amounts.INCLUSIVE,
-    "no tax": Amounts.NO_TAX,
-}
-
-
-def count_lines(lines: list[InvoiceLine], amounts: str) -> DocumentTotals:
-    """Amounts, tax per rate and totals, in the arithmetic that everything else uses too."""
-    return document_totals(
-        [
-            DocumentLine(
-                quantity=line.quantity,
-                unit_price=line.unit_price,
-                discount_rate=line.discount or None,
-                tax_set=(Tax(f"{line.tax_rate} %", line.tax_rate),) if line.tax_rate else (),
-            )
-            for line in lines
-        ],
-        amounts=_AMOUNTS[amounts],
-    )
 
 
 def _fields(*specifications: tuple[str, str, FieldKind]) -> tuple[Field, ...]:
@@ -276,6 +249,11 @@ INVOICES = ModuleInfo(
         ("reference", "Reference", _TEXT),
         ("currency", "Currency", _TEXT),
         ("amounts", "Amounts are", _TEXT),
+        ("tax_mode", "Tax is counted", _TEXT),
+        ("header_discount", "Discount on all, %", _NUMBER),
+        ("header_discount_amount", "Discount on all", _NUMBER),
+        ("adjustment", "Adjustment", _NUMBER),
+        ("withheld", "Tax withheld", _NUMBER),
         ("subtotal", "Subtotal", _NUMBER),
         ("tax_total", "Tax", _NUMBER),
         ("total", "Total", _NUMBER),
@@ -286,6 +264,7 @@ INVOICES = ModuleInfo(
         ("quantity", "Quantity", _NUMBER),
         ("unit_price", "Unit price", _NUMBER),
         ("discount", "Discount %", _NUMBER),
+        ("discount_amount", "Discount", _NUMBER),
         ("tax_rate", "Tax %", _NUMBER),
         ("amount", "Amount", _NUMBER),
     ),
@@ -305,6 +284,7 @@ class _Plain(NamedTuple):
     created_at: datetime
     label: str
     values: Sequence[Any]
+    xero_id: str | None
     stamp: object
 
 
@@ -313,7 +293,8 @@ def _read_plain(info: ModuleInfo) -> Callable[[Any], Snapshot]:
 
     def read(thing: _Plain) -> Snapshot:
         fields = dict(zip(names, thing.values, strict=True))
-        return Snapshot(thing.label, fields, thing.created_at, (), thing.status, thing.stamp)
+        label, made_at, status = thing.label, thing.created_at, thing.status
+        return Snapshot(label, fields, made_at, (), status, thing.stamp, thing.xero_id)
 
     return read
 
@@ -342,10 +323,19 @@ def _read_invoice(invoice: _Document) -> Snapshot:
             "tax_rate": tax_rate,
             "amount": amount,
         }
-        for _, product, description, name, quantity, unit_price, discount, tax_rate, amount in (
+        for _, product, description, name, quantity, unit_price, discount, tax_rate, amount, _ in (
             invoice.lines
         )
     )
+    if invoice.more is not None:
+        values |= invoice.more
+    if invoice.lines_more:
+        keys = [line[-1] for line in invoice.lines]
+        none: Mapping[str, Any] = {}
+        lines = tuple(
+            {**line, **invoice.lines_more.get(key, none)}
+            for line, key in zip(lines, keys, strict=True)
+        )
     made_at, status = invoice.created_at, invoice.status
     return Snapshot(invoice.number, values, made_at, lines, status, invoice.stamp)
 
@@ -367,15 +357,33 @@ class _Document(NamedTuple):
     status: str
     created_at: datetime
     lines: list[Any]
+    #: What it has besides its lines, and by line what that has besides the usual; mostly nothing.
+    more: Mapping[str, Any] | None
+    lines_more: Mapping[int, Mapping[str, Any]]
     #: All of it as the driver gave it, which is quickest to tell from another.
     stamp: object
 
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+#: What most documents and lines have nothing in: read only of those that have something.
+_MORE = (
+    Invoice.tax_mode,
+    Invoice.header_discount,
+    Invoice.header_discount_amount,
+    Invoice.charges,
+    Invoice.adjustment,
+    Invoice.withheld,
+)
+_LINE_MORE = (InvoiceLine.discount_amount, InvoiceLine.taxes)
+_has_more = or_(
+    Invoice.tax_mode != literal_column("'group'"), *(one.is_not(None) for one in _MORE[1:])
+)
+_line_has_more = or_(*(one.is_not(None) for one in _LINE_MORE))
 _DOCUMENTS = Prepared(
-    select(*(Invoice.__table__.c[name] for name in _Document._fields[:-2])).where(
-        Invoice.__table__.c.id.in_(_IDS)
-    )
+    select(
+        *(Invoice.__table__.c[name] for name in _Document._fields[:-4]),
+        case((_has_more, Invoice.id)),
+    ).where(Invoice.__table__.c.id.in_(_IDS))
 )
 _LINES = Prepared(
     select(
@@ -388,37 +396,66 @@ _LINES = Prepared(
         InvoiceLine.discount,
         InvoiceLine.tax_rate,
         InvoiceLine.amount,
+        case((_line_has_more, InvoiceLine.id)),
     )
     .outerjoin(Product, Product.id == InvoiceLine.product_id)
     .where(InvoiceLine.invoice_id.in_(_IDS))
     .order_by(InvoiceLine.invoice_id, InvoiceLine.place, InvoiceLine.id)
 )
+_MORE_OF = Prepared(select(Invoice.id, *_MORE).where(Invoice.id.in_(_IDS)))
+_LINES_MORE_OF = Prepared(select(InvoiceLine.id, *_LINE_MORE).where(InvoiceLine.id.in_(_IDS)))
 
 
 def _documents(session: Session, ids: Sequence[int]) -> Iterator[_Document]:
-    """Invoices with their lines, by two statements."""
+    """Invoices with their lines, by two statements, and what few of them have by two more."""
     chosen = {"ids": ids}
     lines: dict[int, list[Any]] = {}
     stamps: dict[int, list[Any]] = {}
+    lines_with: list[int] = []
     for raw, line in zip(*_LINES.both(session, chosen), strict=True):
         lines.setdefault(line[0], []).append(line)
         stamps.setdefault(line[0], []).append(tuple(raw))
-    for raw, row in zip(*_DOCUMENTS.both(session, chosen), strict=True):
-        stamp = tuple(raw), stamps.get(row[0])
-        yield _Document._make((*row, lines.get(row[0], []), stamp))
+        if line[-1] is not None:
+            lines_with.append(line[-1])
+    found = list(zip(*_DOCUMENTS.both(session, chosen), strict=True))
+    lines_more = _more(session, _LINES_MORE_OF, _LINE_MORE, lines_with)
+    more = _more(session, _MORE_OF, _MORE, [row[-1] for _, row in found if row[-1] is not None])
+    for raw, row in found:
+        one = row[0]
+        own = lines.get(one, [])
+        stamp: Any = tuple(raw), stamps.get(one)
+        extra, of_lines = more.get(one), {}
+        if lines_with:
+            of_lines = {line[-1]: lines_more[line[-1]] for line in own if line[-1] in lines_more}
+        if extra is not None or of_lines:
+            stamp = *stamp, extra, of_lines
+        yield _Document._make((*row[:-1], own, extra, of_lines, stamp))
+
+
+def _more(
+    session: Session, statement: Prepared, columns: Sequence[Any], ids: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """Rarely used columns of these rows, by id and name."""
+    names = [column.key for column in columns]
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(ids), MOST_ROWS):
+        rows = statement.rows(session, {"ids": ids[start : start + MOST_ROWS]})
+        found |= {one: dict(zip(names, values, strict=True)) for one, *values in rows}
+    return found
 
 
 def _rows_of(model: Any, info: ModuleInfo, label: Any) -> Rows:
     """Reads a module without lines by one statement; `label` is what people call a record."""
-    names = ("id", "status", "created_at", *(field.name for field in info.fields))
+    names = ("id", "status", "created_at", *(field.name for field in info.fields), "xero_id")
     columns = [getattr(model, name) for name in names]
     columns.insert(3, label.label("label"))
     statement = Prepared(select(*columns).where(model.id.in_(_IDS)))
 
     def rows(session: Session, ids: Sequence[int]) -> Iterable[_Plain]:
         for raw, row in zip(*statement.both(session, {"ids": ids}), strict=True):
-            one, status, created_at, label, *values = row
-            yield _Plain(one, status, created_at, label, values, tuple(raw))
+            one, status, created_at, label, *values, xero_id = row
+            # What XTiger writes back is no change of the record.
+            yield _Plain(one, status, created_at, label, values, xero_id, tuple(raw)[:-1])
 
     return rows
 

@@ -62,6 +62,8 @@ class Snapshot(NamedTuple):
     lines: tuple[Mapping[str, Any], ...] = ()
     status: str | None = None
     stamp: object = None
+    #: The id in Xero that the object keeps, for a first meeting after ours was lost.
+    xero_id: str | None = None
 
 
 class SqlCrm:
@@ -182,6 +184,7 @@ class SqlCrm:
             fields=snapshot.fields,
             lines=snapshot.lines,
             status=snapshot.status,
+            xero_id=snapshot.xero_id,
         )
 
 

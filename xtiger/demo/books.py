@@ -40,7 +40,7 @@ def read_books(xero: Mapping[str, Any], *, archived: bool = False) -> Books:
 
     `archived`: contacts that were archived come too.
     """
-    api, token = xero["api_url"], _token(xero)
+    api, token = xero["api_url"], consent_token(xero)
     found: dict[str, list[dict[str, Any]]] = {"Contacts": [], "Items": [], "Invoices": []}
     for organisation in xero["organisations"]:
         tenant = organisation["tenant_id"]
@@ -71,7 +71,7 @@ def read_books(xero: Mapping[str, Any], *, archived: bool = False) -> Books:
     return Books(found["Contacts"], found["Items"], found["Invoices"])
 
 
-def _token(xero: Mapping[str, Any]) -> str:
+def consent_token(xero: Mapping[str, Any]) -> str:
     """A token of the code flow for every organisation; client credentials give only the first."""
     back = "http://localhost:1/check"
     browser = Browser()

@@ -12,20 +12,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
 from xtiger.demo import samples
-from xtiger.demo.books import Books, Sent, cents_apart, read_books, sent
-from xtiger.demo.browser import Browser
+from xtiger.demo.books import Books, Sent, cents_apart, read_books
 from xtiger.demo.instance import Instance, Ports, free_port
+from xtiger.demo.meeting import first_meeting
+from xtiger.demo.money import money
+from xtiger.demo.stage import Figures, Stage
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake
-from xtiger.store.models import Attempt, LogEntry, Organisation, QueueItem
+from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, is_empty
-
-Figures = dict[str, Any]
 
 
 def run(scenario: str, *, records: int, database_url: str | None) -> tuple[Figures, bool]:
@@ -52,91 +52,9 @@ def run(scenario: str, *, records: int, database_url: str | None) -> tuple[Figur
             instance.stop()
 
 
-class _Stage:
-    """An instance with its people, connected; what every scenario begins with."""
-
-    def __init__(self, instance: Instance, *, time_factor: float = 1.0) -> None:
-        instance.time_factor = time_factor
-        instance.sync_interval = 3600  # the scenarios say when
-        self.instance = instance
-        instance.start_xero()
-        instance.start_mail()
-        instance.prepare()
-
-    def open(self) -> None:
-        """Starts the server and connects it through its pages."""
-        self.instance.start_server()
-        self.browser = self.instance.sign_in()
-        self.instance.connect(self.browser)
-        self.instance.wait_idle()
-
-    def tick(self, refs: Sequence[RecordRef]) -> None:
-        for ref in refs:
-            intake.set_flag(self.instance.services, ref, who="Bo", allow=True)
-
-    def sync(self, *, wait: bool = True) -> None:
-        press_sync(self.browser, self.instance.url)
-        if wait:
-            self.instance.wait_idle()
-
-    def edit(self, change: Callable[[Any], None]) -> None:
-        """Changes CRM records in the app's own session, as its forms do."""
-        with self.instance.app.app_context():
-            change(self.instance.db.session)
-            self.instance.db.session.commit()
-
-    def url_of(self, ref: RecordRef) -> str:
-        return self.instance.services.links.record(ref)
-
-    def totals(self, refs: Sequence[RecordRef]) -> dict[str, Decimal]:
-        """The CRM's totals by our link."""
-        ids = [int(ref.id) for ref in refs]
-        with self.instance.app.app_context():
-            rows = self.instance.db.session.scalars(select(Invoice).where(Invoice.id.in_(ids)))
-            return {self.url_of(RecordRef(Module.INVOICES, str(row.id))): row.total for row in rows}
-
-    def elements(self) -> list[Sent]:
-        return sent(self.instance.ask_xero("requests?after=0")["requests"])
-
-    def calls(self) -> tuple[int, int]:
-        """Writes and reads the local Xero counted for us."""
-        counts = self.instance.ask_xero("counts").values()
-        return sum(one["write_calls"] for one in counts), sum(one["read_calls"] for one in counts)
-
-    def log_entries(self) -> int:
-        with self.instance.services.database.read() as session:
-            return session.scalar(select(func.count()).select_from(LogEntry)) or 0
-
-    def looked_up(self) -> int:
-        """Calls that recovery settled by looking into Xero."""
-        with self.instance.services.database.read() as session:
-            return (
-                session.scalar(
-                    select(func.count()).select_from(Attempt).where(Attempt.outcome == "looked up")
-                )
-                or 0
-            )
-
-    def places(self) -> dict[tuple[str, str], int]:
-        """The first position of each record, by tenant and label."""
-        with self.instance.services.database.read() as session:
-            rows = session.execute(
-                select(Organisation.tenant_id, QueueItem.label, func.min(QueueItem.id))
-                .join(Organisation, Organisation.id == QueueItem.organisation_id)
-                .group_by(Organisation.tenant_id, QueueItem.label)
-            )
-            return {(str(tenant), str(label)): int(place) for tenant, label, place in rows}
-
-
-def press_sync(browser: Browser, url: str) -> None:
-    """Clicks Sync on the dashboard, as an administrator does."""
-    browser.open(url + "/")
-    browser.press("Sync")
-
-
 def main_scenario(instance: Instance, records: int) -> tuple[Figures, bool]:
     """Half the invoices ticked, one Sync, an edit of some, another Sync; every cent compared."""
-    stage = _Stage(instance)
+    stage = Stage(instance)
     made: list[samples.Samples] = []
     stage.edit(
         lambda session: made.append(
@@ -210,7 +128,7 @@ def _least_calls(elements: Sequence[Sent]) -> int:
     return sum(math.ceil(count / 50) for count in [*creates.values(), *updates.values()])
 
 
-def _unexpected(stage: _Stage, books: Books, ticked: Sequence[RecordRef]) -> int:
+def _unexpected(stage: Stage, books: Books, ticked: Sequence[RecordRef]) -> int:
     """Objects in Xero that are neither ticked nor needed by a ticked one, by the CRM's records."""
     ids = [int(ref.id) for ref in ticked]
     with stage.instance.app.app_context():
@@ -277,7 +195,7 @@ def _passes(elements: Sequence[Sent]) -> list[int]:
 
 def retry_in_order(instance: Instance, records: int) -> tuple[Figures, bool]:
     """Xero refuses one contact; once it is mended its invoices go ahead of ten younger ones."""
-    stage = _Stage(instance)
+    stage = Stage(instance)
     refs: dict[str, list[RecordRef]] = defaultdict(list)
     stage.edit(lambda session: _two_customers(session, refs))
     stage.open()
@@ -318,7 +236,7 @@ def retry_in_order(instance: Instance, records: int) -> tuple[Figures, bool]:
     return figures, holds
 
 
-def _states(stage: _Stage, labels: Sequence[str]) -> list[str]:
+def _states(stage: Stage, labels: Sequence[str]) -> list[str]:
     with stage.instance.services.database.read() as session:
         return list(session.scalars(select(QueueItem.state).where(QueueItem.label.in_(labels))))
 
@@ -375,7 +293,7 @@ CRASH_FACTOR = 0.05
 
 def crash(instance: Instance, records: int) -> tuple[Figures, bool]:
     """SIGKILL between Xero's storing a batch and our settling it, in and after the key's life."""
-    stage = _Stage(instance, time_factor=CRASH_FACTOR)
+    stage = Stage(instance, time_factor=CRASH_FACTOR)
     made: list[samples.Samples] = []
     stage.edit(
         lambda session: made.append(
@@ -437,4 +355,6 @@ SCENARIOS: dict[str, Callable[[Instance, int], tuple[Figures, bool]]] = {
     "main": main_scenario,
     "retry-in-order": retry_in_order,
     "crash": crash,
+    "money": money,
+    "first-meeting": first_meeting,
 }

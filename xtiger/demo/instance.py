@@ -61,7 +61,7 @@ class Instance:
     passwords: dict[str, str]
     database_url: str
     time_factor: float = 1.0
-    sync_interval: int = 300
+    sync_interval: int = 5
     xero: dict[str, Any] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _app: Flask | None = None

@@ -11,7 +11,8 @@ from decimal import (
     DivisionByZero,
     InvalidOperation,
     Overflow,
-    localcontext,
+    getcontext,
+    setcontext,
 )
 from enum import StrEnum
 from functools import wraps
@@ -39,8 +40,13 @@ def exactly(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-        with localcontext(_EXACT):
+        # Not localcontext: that copies the context each time. Nobody looks at this one's flags.
+        before = getcontext()
+        setcontext(_EXACT)
+        try:
             return function(*args, **kwargs)
+        finally:
+            setcontext(before)
 
     return inner
 
@@ -260,7 +266,7 @@ Step = Callable[[Decimal], Decimal]
 STATED = (LineKind.ADJUSTMENT, LineKind.WITHHELD)
 
 
-def _net(line: DocumentLine, step: Step) -> Decimal:
+def net_of(line: DocumentLine, step: Step) -> Decimal:
     """A line's amount after its own discount, `step` applied wherever a form rounds."""
     gross = step(line.quantity * line.unit_price)
     if line.discount_rate:
@@ -270,22 +276,22 @@ def _net(line: DocumentLine, step: Step) -> Decimal:
     return gross
 
 
-def _entries(document: Document, step: Step) -> list[Entry]:
+def entries(document: Document, step: Step) -> list[Entry]:
     """Everything that makes up the document's amount, in document order."""
-    entries = [
-        Entry(LineKind.LINE, _net(line, step), line.tax_set, place, line.description, line.key)
+    lines = [
+        Entry(LineKind.LINE, net_of(line, step), line.tax_set, place, line.description, line.key)
         for place, line in enumerate(document.lines)
     ]
     extra: list[Entry] = []
     if document.header_discount is not None:
-        extra += _discounts(document, document.header_discount, entries, step)
+        extra += _discounts(document, document.header_discount, lines, step)
     for place, charge in enumerate(document.charges):
         key = charge.key
         amount = step(charge.amount)
         extra.append(Entry(LineKind.CHARGE, amount, charge.tax_set, place, charge.description, key))
     extra.append(Entry(LineKind.ADJUSTMENT, document.adjustment, description="Adjustment"))
     extra.append(Entry(LineKind.WITHHELD, -document.deducted, description="Tax withheld"))
-    return entries + [entry for entry in extra if entry.exact]
+    return lines + [entry for entry in extra if entry.exact]
 
 
 def _discounts(
@@ -331,17 +337,17 @@ def entries_and_subtotal(
     places = ONE.scaleb(-document.decimals)
     best: tuple[Decimal, list[Entry], Decimal] | None = None
     for step in (unrounded, lambda value: to_places(value, places)):
-        entries = _entries(document, step)
-        exact = [entry.exact for entry in entries]
+        found = entries(document, step)
+        exact = [entry.exact for entry in found]
         for rounded in (cents(sum(exact, ZERO)), sum(map(cents, exact), ZERO)):
             subtotal = rounded if given is None else given
             off = abs(rounded - subtotal)
             if given is None:
-                off = abs(total - subtotal - _exact_tax(document, entries, exact, rates))
+                off = abs(total - subtotal - _exact_tax(document, found, exact, rates))
             if best is None or off < best[0]:
-                best = off, entries, subtotal
+                best = off, found, subtotal
             if not off:
-                return entries, subtotal
+                return found, subtotal
     assert best is not None
     return best[1], best[2]
 
@@ -452,46 +458,3 @@ def _shared_by_set(
         for place, tax in zip(places, shared, strict=True):
             taxes[place] = tax
     return taxes if sum(taxes, ZERO) == meant else None
-
-
-class RateTax(NamedTuple):
-    """The part of a document taxed at one rate; `net` as entered, so with tax if inclusive."""
-
-    rate: Decimal
-    net: Decimal
-    tax: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentTotals:
-    """A simple document counted as most CRMs do; `subtotal` is without tax."""
-
-    nets: tuple[Decimal, ...]
-    taxes: tuple[RateTax, ...]
-    subtotal: Decimal
-    total_tax: Decimal
-    total: Decimal
-
-
-@exactly
-def document_totals(lines: Sequence[DocumentLine], *, amounts: Amounts) -> DocumentTotals:
-    """Count a document without header discount or charges.
-
-    1. Each line less its discount, half up to cents.
-    2. Per rate, in order of first use: tax on the sum of its lines, half up to cents.
-    3. Subtotal without tax, total tax, total. `plan` reproduces them in Xero if they are
-       handed to it as `pre_tax_total` and `total`, tax mode GROUP.
-    """
-    nets = tuple(cents(_net(line, unrounded)) for line in lines)
-    sums: dict[Decimal, Decimal] = {}
-    for line, net in zip(lines, nets, strict=True):
-        rate = combined_rate(line.tax_set)
-        if rate and amounts is not Amounts.NO_TAX:
-            sums[rate] = sums.get(rate, ZERO) + net
-    taxes = tuple(
-        RateTax(rate, net, cents(tax_of(net, rate, amounts=amounts))) for rate, net in sums.items()
-    )
-    total_tax = sum((tax.tax for tax in taxes), ZERO)
-    whole = sum(nets, ZERO)
-    subtotal = whole - total_tax if amounts is Amounts.INCLUSIVE else whole
-    return DocumentTotals(nets, taxes, subtotal, total_tax, subtotal + total_tax)

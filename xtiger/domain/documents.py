@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtiger.domain.apportion import CENT, UNIT, ZERO, cents, exactly
+from xtiger.domain.extras import Extras, extras_of, plain_document, same_discount, tax_set_of
 from xtiger.domain.hints import Fault
-from xtiger.domain.lineforms import LARGEST_AMOUNT, note_of, write
+from xtiger.domain.lineforms import LARGEST_AMOUNT, less_percent, note_of, short, write
 from xtiger.domain.money import (
     Amounts,
+    Charge,
     Document,
     DocumentLine,
     Kind,
+    LineKind,
+    MoneyPlan,
     PlannedLine,
     Refusal,
     Tax,
+    TaxType,
+    combined_rate,
     plan,
 )
 from xtiger.domain.payloads import Booking, Built
 from xtiger.domain.preflight import LINE_TARGETS
-from xtiger.domain.records import DocumentType
+from xtiger.domain.records import DocumentType, RecordRef
 from xtiger.domain.resources import XERO_TYPE
 from xtiger.domain.straight import shared_taxes
 from xtiger.domain.transforms import as_text, plain
@@ -41,6 +48,7 @@ _NO_RATE = Decimal(0)
 _LONGEST = LINE_TARGETS["Description"].longest
 #: Quantities below it are short enough for Xero in four places: see `lineforms.sendable`.
 _SHORT = Decimal(10) ** 7
+_LEAST, _LEAST_AMOUNT = -_SHORT, -LARGEST_AMOUNT
 
 
 class _Lines(NamedTuple):
@@ -54,27 +62,19 @@ class _Lines(NamedTuple):
 
 def document(build: Build) -> Built | None:
     """An invoice or a bill, whose lines come from the money rules; None: faults were noted."""
-    context, record, money = build.context, build.record, build.template.money
+    context, record = build.context, build.record
     if build.waits_for_parents():
         return None
     made = build.run(build.mapper.steps, build.values(record.fields))
-    word = as_text(record.fields.get(money.amounts)).strip().lower()
-    amounts = _AMOUNTS.get(word)
-    total = build.number(record.fields, money.total, "")
-    subtotal = build.number(record.fields, money.subtotal, "")
-    if amounts is None:
-        build.fault("LineAmountTypes", "amounts-unknown", word=word)
-    if total is None and not build.faults:
-        build.fault("Total", "total-missing")
-    if not record.lines:
-        build.fault("LineItems", "lines-missing")
+    amounts, total, subtotal = stated(build)
     if amounts is None or total is None:
         # Everything that is wrong is told at once.
         for place in range(len(record.lines)):
             _line(build, place, amounts)
         return None
     lines = None
-    if amounts is Amounts.EXCLUSIVE and subtotal is not None and not context.pinned:
+    at_once = amounts is Amounts.EXCLUSIVE and not context.pinned and plain_document(build)
+    if at_once and subtotal is not None:
         lines = _at_once(build, total, subtotal)
     if lines is None:
         lines = _planned(build, total, subtotal, amounts)
@@ -101,13 +101,69 @@ def document(build: Build) -> Built | None:
     return Built(payload, meant, lines.total, currency)
 
 
+def stated(build: Build) -> tuple[Amounts | None, Decimal | None, Decimal | None]:
+    """What the record says of itself: what its amounts are, its total, and that without tax.
+
+    A fault is noted where one of the first two isn't known, or where it has no lines.
+    """
+    record, money = build.record, build.template.money
+    word = record.fields.get(money.amounts)
+    amounts = _AMOUNTS.get(word) if type(word) is str else None
+    if amounts is None:
+        amounts = _AMOUNTS.get(as_text(word).strip().lower())
+    total = build.number(record.fields, money.total, "")
+    subtotal = build.number(record.fields, money.subtotal, "")
+    if amounts is None:
+        word = as_text(word).strip().lower()
+        build.fault("LineAmountTypes", "amounts-unknown", word=word)
+    if total is None and not build.faults:
+        build.fault("Total", "total-missing")
+    if not record.lines:
+        build.fault("LineItems", "lines-missing")
+    return amounts, total, subtotal
+
+
 # -- the long way: any document ---------------------------------------------------------------
 
 
 def _planned(
     build: Build, total: Decimal, subtotal: Decimal | None, amounts: Amounts
 ) -> _Lines | None:
-    """The lines that the money rules plan, or a fault in their own words.
+    """The lines that the money rules plan, or a fault in their own words."""
+    reading = read(build, total, subtotal, amounts)
+    if reading is None:
+        return None
+    found = reading.plan(build)
+    if isinstance(found, Refusal):
+        code = found.code.value.replace(" ", "-")
+        build.faults.append(Fault("LineItems", found.sentence, f"money:{code}"))
+        return None
+    items = [_line_item(line, reading.extras) for line in found.lines]
+    return _Lines(items, found.subtotal, found.total_tax, found.total)
+
+
+class Reading(NamedTuple):
+    """A record as the money rules read it, with what its parts are booked on."""
+
+    document: Document
+    extras: Extras
+    tax_types: Mapping[tuple[Tax, ...], TaxType]
+
+    def plan(self, build: Build) -> MoneyPlan | Refusal:
+        """The lines to send, or why there are none."""
+        return plan(
+            self.document,
+            tax_types=self.tax_types,
+            rounding_account=build.facts.rounding_account,
+            withheld_account=self.extras.withheld_account,
+            pinned=build.context.pinned,
+        )
+
+
+def read(
+    build: Build, total: Decimal, subtotal: Decimal | None, amounts: Amounts
+) -> Reading | None:
+    """The record's money, whole; None: faults were noted.
 
     The plan only needs a rate's TaxType to know its percentage; which one each line is
     booked on depends on the line's account too, and travels in the line's key.
@@ -116,24 +172,24 @@ def _planned(
     if build.faults:
         return None
     known = tuple(line for line in lines if line is not None)
-    found = plan(
-        Document(
-            kind=Kind.INVOICE if build.kind is DocumentType.INVOICE else Kind.BILL,
-            lines=known,
-            total=total,
-            pre_tax_total=subtotal,
-            amounts=amounts,
-        ),
-        tax_types={line.tax_set: line.key.tax for line in known if isinstance(line.key, Booking)},
-        rounding_account=build.facts.rounding_account,
-        pinned=build.context.pinned,
-    )
-    if isinstance(found, Refusal):
-        code = found.code.value.replace(" ", "-")
-        build.faults.append(Fault("LineItems", found.sentence, f"money:{code}"))
+    extras = extras_of(build, known, amounts)
+    if extras is None:
         return None
-    items = [_line_item(line) for line in found.lines]
-    return _Lines(items, found.subtotal, found.total_tax, found.total)
+    parts: list[DocumentLine | Charge] = [*known, *extras.charges]
+    document = Document(
+        kind=Kind.INVOICE if build.kind is DocumentType.INVOICE else Kind.BILL,
+        lines=known,
+        total=total,
+        pre_tax_total=subtotal,
+        tax_mode=extras.tax_mode,
+        amounts=amounts,
+        header_discount=extras.header_discount,
+        charges=extras.charges,
+        adjustment=extras.adjustment,
+        deducted=extras.withheld,
+    )
+    types = {part.tax_set: part.key.tax for part in parts if isinstance(part.key, Booking)}
+    return Reading(document, extras, types)
 
 
 def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | None:
@@ -144,14 +200,20 @@ def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | N
     quantity = build.number(values, money.quantity, where)
     price = build.number(values, money.unit_price, where)
     discount = build.number(values, money.discount, where)
-    percent = build.number(values, money.tax_rate, where)
+    off = build.number(values, money.discount_amount, where)
+    taxes = tax_set_of(build, values, where, amounts)
     if len(build.faults) > before:
         return None
     if quantity is None or price is None:
         what = "quantity" if quantity is None else "price"
         build.fault("LineItems", "number-missing", line=str(place + 1), what=what)
         return None
-    rate = (percent if amounts is not Amounts.NO_TAX else None) or _NO_RATE
+    if discount and off:
+        if not same_discount(quantity * price, discount, off):
+            build.fault("LineItems", "discount-twice", line=str(place + 1))
+            return None
+        off = None
+    rate = combined_rate(taxes)
     booking = build.booking(made["AccountCode"], rate, made.get("TaxType"), amounts)
     if booking is None:
         return None
@@ -159,9 +221,9 @@ def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | N
     return DocumentLine(
         quantity,
         price,
-        (Tax("CRM tax", rate),) if rate else (),
+        taxes,
         discount or None,
-        None,
+        off or None,
         made.get("Description") or (parent.label if parent else "") or build.record.label,
         made.get("ItemCode"),
         bool(parent and parent.stock_tracked),
@@ -169,9 +231,16 @@ def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | N
     )
 
 
-def _line_item(line: PlannedLine) -> dict[str, Any]:
+def _line_item(line: PlannedLine, extras: Extras) -> dict[str, Any]:
     """A planned line as Xero takes it: never LineAmount, never DiscountAmount."""
     note = f" ({line.note})" if line.note else ""
+    booking = line.key
+    if line.kind is LineKind.DISCOUNT:
+        booking = extras.discounts.get(line.tax_set)
+        if extras.header_discount is not None and extras.header_discount.rate:
+            note = f" {short(extras.header_discount.rate)} %"
+    elif line.kind is LineKind.ADJUSTMENT:
+        booking = extras.adjusted
     item: dict[str, Any] = {
         "Description": line.description[: _LONGEST - len(note)] + note,
         "Quantity": plain(line.quantity),
@@ -181,7 +250,6 @@ def _line_item(line: PlannedLine) -> dict[str, Any]:
         item["DiscountRate"] = plain(line.discount_rate)
     if line.item_code:
         item["ItemCode"] = line.item_code
-    booking = line.key
     if isinstance(booking, Booking):
         item["AccountCode"], item["TaxType"] = booking.account, booking.tax.code
     else:
@@ -198,9 +266,10 @@ def _line_item(line: PlannedLine) -> dict[str, Any]:
 def _at_once(build: Build, total: Decimal, stated: Decimal) -> _Lines | None:
     """The very lines that the long way makes, without its stops; None: go the long way.
 
-    It takes exclusive lines whose amounts in cents make the document's own subtotal and whose
-    taxes, set by set, its own tax, as `straight` does. Anything else, a fault too, is left to
-    the long way, which has the words for it; a test holds the two ways against each other.
+    It takes a plain document's exclusive lines, each of one tax, whose amounts in cents make the
+    document's own subtotal and whose taxes, set by set, its own tax, as `straight` does.
+    Anything else, a fault too, is left to the long way, which has the words for it; a test holds
+    the two ways against each other.
     """
     before = len(build.faults)
     try:
@@ -217,50 +286,72 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
     names = build.template.money
     quantity_in, price_in, discount_in = names.quantity, names.unit_price, names.discount
     rate_in, sells = names.tax_rate, build.kind is DocumentType.INVOICE
-    bookings, label = build.memory.bookings, build.record.label
+    kind = Kind.INVOICE if sells else Kind.BILL
+    off_in, taxes_in = names.discount_amount, names.taxes
+    label, parents = build.record.label, build.context.parents
     items: list[dict[str, Any]] = []
     nets: list[Decimal] = []
-    sets: dict[Decimal, list[int]] = {}
+    # By search, not by hash: a document has one rate or two, and hashing a Decimal takes long.
+    sets: list[tuple[Decimal, list[int]]] = []
+    booked = build.memory.booked
     subtotal = ZERO
     for place, values in enumerate(build.record.lines):
-        quantity, price = values.get(quantity_in), values.get(price_in)
-        less, rate = values.get(discount_in), values.get(rate_in) or _NO_RATE
+        get = values.get
+        quantity, price = get(quantity_in), get(price_in)
+        less, rate = get(discount_in), get(rate_in) or _NO_RATE
         if (
-            type(quantity) is not Decimal
+            get(off_in)
+            or get(taxes_in)
+            or type(quantity) is not Decimal
             or type(price) is not Decimal
             or type(rate) is not Decimal
-            or not -_SHORT < quantity < _SHORT
-            or not -LARGEST_AMOUNT < price < LARGEST_AMOUNT
+            or not _LEAST < quantity < _SHORT
+            or not _LEAST_AMOUNT < price < LARGEST_AMOUNT
         ):
             return None
-        net = quantity * price
+        exact = quantity * price
         if less:
             if type(less) is not Decimal:
                 return None
-            net -= net * less * CENT
-        net = net.quantize(CENT, ROUND_HALF_UP) or ZERO
-        if not -LARGEST_AMOUNT <= net <= LARGEST_AMOUNT:
+            exact -= exact * less * CENT
+        net = exact.quantize(CENT, ROUND_HALF_UP) or ZERO
+        if not _LEAST_AMOUNT <= net <= LARGEST_AMOUNT:
             return None
         made = build.line(values)
-        if (code := made.get("AccountCode")) is None:
+        code, named = made.get("AccountCode"), made.get("TaxType")
+        if code is None:
             return None
-        key = code, rate, made.get("TaxType"), False
-        booking = bookings.get(key) or build.booking(code, rate, key[2], Amounts.EXCLUSIVE)
-        parent = build.parent_of(values)
-        if booking is None or booking.tax.rate != rate or (parent and parent.stock_tracked):
+        booking = None
+        for at, tax, found in booked.get(code, ()):
+            if at == rate and tax == named:
+                booking = found
+                break
+        else:
+            booking = build.booking(code, rate, named, Amounts.EXCLUSIVE)
+            if booking is None or booking.tax.rate != rate:
+                return None
+            booked.setdefault(code, []).append((rate, named, booking))
+        link = next(iter(values.values()), None)
+        parent = parents.get(link) if type(link) is RecordRef else build.parent_of(values)
+        if parent is not None and parent.stock_tracked:
             return None
         said = made.get("Description") or (parent.label if parent else "") or label
         percent = None
-        if (
-            less
-            or quantity.quantize(UNIT, ROUND_HALF_UP) != quantity
-            or price.quantize(UNIT, ROUND_HALF_UP) != price
-        ):
-            line = DocumentLine(quantity, price, (), less or None)
-            form, quantity, price, percent = write(
-                line, net, Kind.INVOICE if sells else Kind.BILL, False
-            )
-            if note := note_of(line, form):
+        fits = (
+            quantity.quantize(UNIT, ROUND_HALF_UP) == quantity
+            and price.quantize(UNIT, ROUND_HALF_UP) == price
+        )
+        if less or not fits:
+            formed = None
+            if less and fits:
+                formed = less_percent(quantity, price, less, exact, net, sells)
+            if formed is not None:
+                price, percent, note = formed
+            else:
+                line = DocumentLine(quantity, price, (), less or None)
+                form, quantity, price, percent = write(line, net, kind, False)
+                note = note_of(line, form)
+            if note:
                 said = f"{said[: _LONGEST - len(note) - 3]} ({note})"
         item: dict[str, Any] = {
             "Description": said[:_LONGEST],
@@ -277,22 +368,24 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
         nets.append(net)
         subtotal += net
         if rate:
-            if rate in sets:
-                sets[rate].append(place)
+            for known, places in sets:
+                if known == rate:
+                    places.append(place)
+                    break
             else:
-                sets[rate] = [place]
+                sets.append((rate, [place]))
     total = cents(total)
     if not items or total < 0 or subtotal != cents(stated):
         return None
     total_tax = ZERO
-    for rate, places in sets.items():
+    for rate, places in sets:
         shared = shared_taxes([nets[place] for place in places], rate)
         if shared is None:
             return None
-        taxes, _, whole = shared
-        total_tax += whole
-        for place, tax in zip(places, taxes, strict=True):
-            items[place]["TaxAmount"] = tax
+        taxes, _, sum_of = shared
+        total_tax += sum_of
+        for place, amount in zip(places, taxes, strict=True):
+            items[place]["TaxAmount"] = amount
     if subtotal + total_tax != total:
         return None
     return _Lines(items, subtotal, total_tax, total)

@@ -233,6 +233,20 @@ CAUSES: Mapping[str, _Cause] = {
         "Whether its amounts are with or without tax can't be told from “{word}”.",
         "Write exclusive, inclusive or no tax.",
     ),
+    "tax-mode-unknown": _one(
+        "How its tax is counted can't be told from “{word}”.", "Write group or individual."
+    ),
+    "discount-twice": _one(
+        "Line {line} has a discount in percent and another one as an amount.",
+        "Take one of the two out.",
+    ),
+    "taxes-unread": _one("{where} has taxes that can't be read.", "Correct them in the CRM."),
+    "charges-unread": _one("Its charges can't be read.", "Correct them in the CRM."),
+    "money-account-missing": _one(
+        "No account is named for {what}.",
+        "Name one in the mapping, under Amounts and taxes.",
+        "what",
+    ),
     "parent-missing": _one(
         "It needs {parent}, which isn't in Xero yet.", "Send that first.", "parent"
     ),

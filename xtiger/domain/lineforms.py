@@ -24,6 +24,8 @@ from xtiger.domain.apportion import (
 #: Xero's largest line amount, and its longest quantity in characters.
 LARGEST_AMOUNT = Decimal("9999999999.99")
 LONGEST_QUANTITY = 13
+#: Quantities of four places below it can't be longer.
+_SHORT = Decimal(10) ** 7
 
 
 class Form(StrEnum):
@@ -89,6 +91,25 @@ def write(line: DocumentLine, net: Decimal, kind: Kind, pinned: bool) -> Written
     return Written(Form.SINGLE, ONE, net)
 
 
+def less_percent(
+    quantity: Decimal, price: Decimal, rate: Decimal, exact: Decimal, net: Decimal, sells: bool
+) -> tuple[Decimal, Decimal | None, str] | None:
+    """The price, discount rate and note of a plain line less a percentage, in form b or c.
+
+    What `write` and `note_of` give for numbers of four places and a quantity that Xero takes;
+    None: ask those. `exact` is the amount before it was rounded to `net`.
+    """
+    if sells and exact == net and 0 < rate < HUNDRED and exact > 0 and rate == cents(rate):
+        unit, sent = price, rate
+    elif quantity and rate:
+        unit, sent = to_unit(net / quantity), None
+        if cents(quantity * unit) != net:
+            return None
+    else:
+        return None
+    return unit, sent, f"{_price(price)} less {short(rate)} %"
+
+
 def _exact_discount(gross: Decimal, rate: Decimal | None, net: Decimal) -> bool:
     """Whether Xero's DiscountRate gives `net` without any rounding: it is kept to two places."""
     if not rate or not 0 < rate < HUNDRED or rate != cents(rate):
@@ -129,14 +150,13 @@ def note_of(line: DocumentLine, form: Form) -> str:
     """What the numbers sent no longer say: "10.00 less 5 %", "1000 × 0.061171"."""
     if form is Form.AS_ENTERED:
         return ""
-    price = _price(line.unit_price)
-    times = f"{short(line.quantity)} × {price}"
+    said, rate = _price(line.unit_price), line.discount_rate
+    if rate and form in (Form.DISCOUNT_RATE, Form.FITTED_PRICE) and not line.discount_amount:
+        return f"{said} less {short(rate)} %"
+    said = f"{short(line.quantity)} × {said}"
     if line.discount_amount:
-        return f"{times} less {_price(line.discount_amount)}"
-    if not line.discount_rate:
-        return times
-    said = price if form in (Form.DISCOUNT_RATE, Form.FITTED_PRICE) else times
-    return f"{said} less {short(line.discount_rate)} %"
+        return f"{said} less {_price(line.discount_amount)}"
+    return f"{said} less {short(rate)} %" if rate else said
 
 
 def _price(value: Decimal) -> str:
@@ -150,4 +170,6 @@ def short(value: Decimal) -> str:
 
 def sendable(quantity: Decimal) -> bool:
     """Whether Xero takes a quantity as it is: four places, and not too long."""
-    return fits_unit(quantity) and len(short(quantity)) <= LONGEST_QUANTITY
+    if not fits_unit(quantity):
+        return False
+    return -_SHORT < quantity < _SHORT or len(short(quantity)) <= LONGEST_QUANTITY

@@ -182,7 +182,8 @@ class Build:
         mapper = self.mapper
         link = values.get(mapper.link) if mapper.link else None
         # An update says "" where a create says nothing.
-        key = (link, self.context.xero_id is None) if type(link) is RecordRef else None
+        fresh = self.context.xero_id is None
+        key = (link, fresh) if link is None or type(link) is RecordRef else None
         made = self.memory.linked.get(key) if key is not None else None
         if made is None:
             before = len(self.faults)

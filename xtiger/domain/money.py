@@ -19,28 +19,28 @@ from xtiger.domain.apportion import (
     Charge,
     Document,
     DocumentLine,
-    DocumentTotals,
     Entry,
     HeaderDiscount,
     Kind,
     LineKind,
     Rate,
     Rates,
-    RateTax,
     Tax,
     TaxMode,
     TaxType,
     apportion,
     cents,
     combined_rate,
-    document_totals,
+    entries,
     entries_and_subtotal,
     exactly,
     meant_tax,
     tax_of,
     taxes_of,
     to_unit,
+    unrounded,
 )
+from xtiger.domain.counting import DocumentTotals, RateTax, document_totals
 from xtiger.domain.lineforms import (
     LARGEST_AMOUNT,
     LONGEST_QUANTITY,
@@ -140,6 +140,8 @@ class Refusal:
 
     code: RefusalCode
     sentence: str
+    #: What would have been sent, where the reason came up only then.
+    lines: tuple[PlannedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,18 @@ def plan(
     return _closed(document, lines, total, rounding_account, rounding_limit)
 
 
+@exactly
+def crm_entries(document: Document, tax_types: TaxTypes) -> list[Entry]:
+    """The document's parts as the CRM counts them, exact; lines first, in their order.
+
+    Of the two ways a CRM counts, the one that is nearer to the document's own subtotal.
+    """
+    rates = _rates(document, tax_types)
+    if isinstance(rates, Refusal):
+        return entries(document, unrounded)
+    return entries_and_subtotal(document, rates, cents(document.total))[0]
+
+
 def _numbers(document: Document) -> list[Decimal]:
     """Every number of the document, for the one check that must come before arithmetic."""
     found = [document.total, document.adjustment, document.deducted]
@@ -314,7 +328,7 @@ def _unfit(document: Document, total: Decimal, withheld_account: str | None) -> 
         return Refusal(
             RefusalCode.NO_WITHHELD_ACCOUNT,
             f"{cents(document.deducted)} of tax is withheld, and no account is named for it. "
-            "Name the account for withheld tax in the sync profile.",
+            "Name the account for withheld tax in the mapping, under Amounts and taxes.",
         )
     return None
 
@@ -384,7 +398,8 @@ def _closed(
             return Refusal(
                 RefusalCode.NO_ROUNDING_ACCOUNT,
                 f"{rest} is left over by rounding, and Xero's rounding account isn't known. "
-                "Read the accounts from Xero again, or name the account in the sync profile.",
+                "Read the accounts from Xero again.",
+                tuple(lines),
             )
         entry = Entry(LineKind.ROUNDING, rest, description="Rounding", key=rounding_account)
         written = Written(Form.AS_ENTERED, ONE, rest)
@@ -407,6 +422,7 @@ def _total_differs(
         RefusalCode.TOTAL_DIFFERS,
         f"The total {total} differs from what the lines make, {made}, by {total - made}. "
         + _cause(document, lines, total - made),
+        tuple(lines),
     )
 
 

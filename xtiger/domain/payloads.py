@@ -39,6 +39,8 @@ class Memory:
 
     #: By account, percentage, named tax rate and whether there is tax at all.
     bookings: dict[tuple[str, Decimal, str | None, bool], Booking] = field(default_factory=dict)
+    #: The same with exclusive amounts by account alone: few percentages are quickly gone through.
+    booked: dict[str, list[tuple[Decimal, str | None, Booking]]] = field(default_factory=dict)
     #: What the steps make of a linked record that read nothing else, by the link.
     linked: dict[Any, dict[str, Any]] = field(default_factory=dict)
 

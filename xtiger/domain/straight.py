@@ -136,8 +136,20 @@ def shared_taxes(
     percent = rate * CENT
     exact = [net * percent for net in nets]
     own = [value.quantize(CENT, ROUND_HALF_UP) or ZERO for value in exact]
-    whole = cents(sum(exact, ZERO))
-    if sum(own, ZERO) == whole:
+    whole = sum(exact, ZERO).quantize(CENT, ROUND_HALF_UP) or ZERO
+    missing = whole - sum(own, ZERO)
+    if not missing:
         return own, own, whole
-    shared = apportion(exact, whole, movable=[bool(tax) for tax in exact], rounds=2)
-    return (shared, own, whole) if sum(shared, ZERO) == whole else None
+    # As `apportion` does it, which would round them all again.
+    step = CENT if missing > 0 else -CENT
+    off = [one - value for one, value in zip(own, exact, strict=True)]
+    places = [place for place, value in enumerate(exact) if value]
+    places.sort(key=off.__getitem__, reverse=missing < 0)
+    count = int(missing / step)
+    if count > len(places):
+        shared = apportion(exact, whole, movable=[bool(tax) for tax in exact], rounds=2)
+        return (shared, own, whole) if sum(shared, ZERO) == whole else None
+    shared = own.copy()
+    for place in places[:count]:
+        shared[place] += step
+    return shared, own, whole

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import housekeeping, intake, reports, tokens, webhooks
+from xtiger.engine import housekeeping, intake, reference, reports, tokens, webhooks
 from xtiger.engine.scheduler import schedule_due, waiting, work
 from xtiger.engine.services import Services
 from xtiger.engine.turns import SLICE, Turns
@@ -20,6 +20,8 @@ from xtiger.telemetry import logger
 
 #: Seconds between two looks for asked runs, parked ones, waiting mails and the schedule.
 TICK = 2
+#: Seconds until failed items are taken again that the schedule may retry.
+RETRY = 300
 #: Seconds between two looks for connections that were quiet for a day.
 KEEP = 3600
 #: Seconds between two looks whether the day's housekeeping is due.
@@ -71,8 +73,9 @@ class Beats:
         self._safely(lambda: tokens.keep_alive(self._services))
 
     def tidy(self) -> None:
-        """Takes what is older than its retention, once a day wherever it is asked first."""
+        """Once a day, wherever it is asked first: takes what is old, reads what Xero changed."""
         self._safely(lambda: housekeeping.when_due(self._services))
+        self._safely(lambda: reference.nightly(self._services))
 
     def post(self) -> None:
         """Writes the mails of ended runs and sends what waits; a slow server delays only these."""
@@ -84,14 +87,17 @@ class Beats:
 
     def _due(self) -> None:
         database, now = self._services.database, self._services.clock.now()
-        every = timedelta(seconds=self._services.settings.sync_interval)
+        settings = self._services.settings
+        every = timedelta(seconds=settings.sync_interval)
         with database.read() as session:
             if not workers.schedule_is_due(session, now=now, every=every):
                 return
         with database.write() as session:
             if not workers.take_schedule(session, now=now, every=every):
                 return
-        for organisation_id in schedule_due(self._services):
+            again = max(every, timedelta(seconds=RETRY * min(1, settings.time_factor)))
+            retries = workers.take_schedule(session, now=now, every=again, name=workers.RETRIED)
+        for organisation_id in schedule_due(self._services, retries=retries):
             self.wake(organisation_id)
 
     def _safely(self, beat: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from xtiger.domain import exactjson
+from xtiger.domain import exactjson, overwriting
 from xtiger.domain.comparing import only_emptied
 from xtiger.domain.errors import PermanentError
+from xtiger.domain.locked import in_open_period
 from xtiger.domain.mapping import (
     BuildContext,
     CompiledMapper,
@@ -24,6 +25,8 @@ from xtiger.domain.mapping import (
     TemplateFault,
     compile_template,
 )
+from xtiger.domain.meeting import MET, OVERWRITES, Met, left_to_xero, side
+from xtiger.domain.payloads import Memory
 from xtiger.domain.preflight import check
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import (
@@ -35,16 +38,17 @@ from xtiger.domain.records import (
     RecordRef,
     SyncFlag,
 )
-from xtiger.domain.resources import Resource, Verb, removal
-from xtiger.domain.selection import SyncProfile
-from xtiger.engine import intake
+from xtiger.domain.resources import RESOURCE_OF, Resource, Verb, removal
+from xtiger.domain.selection import Locked, SyncProfile
+from xtiger.engine import intake, meeting, reference
 from xtiger.engine.services import Services
 from xtiger.engine.settle import DIFFERS, Agreed, agreed_of
-from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue
+from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue, seen
 from xtiger.store.bindings import Bound
 from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
 from xtiger.store.models import Organisation, QueueItem
+from xtiger.store.templates import newest
 from xtiger.telemetry import logger
 
 log = logger("build")
@@ -117,6 +121,8 @@ class Builder:
     #: When `facts` were read from Xero.
     read_at: datetime
     rules: Sequence[SyncProfile]
+    #: Those of this organisation.
+    own_rules: Mapping[Module, SyncProfile]
     mappers: Mapping[int, CompiledMapper]
     templates: Mapping[tuple[Module, DocumentType | None], int]
     #: It was asked for single records: what they need goes ahead of others too.
@@ -140,23 +146,29 @@ class Builder:
         templates: dict[tuple[Module, DocumentType | None], int] = {}
         with services.database.read() as session:
             row = session.get_one(Organisation, lease.organisation_id)
-            known = profiles.reference(session, row.id)
+            known = reference.facts(session, row.id)
             rules = profiles.profiles(session)
-            if "organisation" not in known:
+            if known is None:
                 raise PermanentError(f"Nothing was read from {row.name} yet. Choose it again.")
-            facts = OrganisationFacts.from_xero(
-                known["organisation"].data[0], known["accounts"].data, known["tax_rates"].data
-            )
             described = services.crm.modules()
             for module in described:
                 for kind in list(DocumentType) if module in DOCUMENTS else [None]:
-                    found = profiles.template(session, row.id, module, kind)
+                    found = newest(session, row.id, module, kind)
                     if found is not None:
                         templates[module, kind] = found.id
                         mappers[found.id] = _compiled(found.body, described[module])
-            read_at = min(one.read_at for one in known.values())
         return cls(
-            services, lease, run_id, only_run, facts, read_at, rules, mappers, templates, urgent
+            services=services,
+            lease=lease,
+            run_id=run_id,
+            only_run=only_run,
+            facts=known.facts,
+            read_at=known.read_at,
+            rules=rules,
+            own_rules={rule.module: rule for rule in rules if rule.organisation_id == row.id},
+            mappers=mappers,
+            templates=templates,
+            urgent=urgent,
         )
 
     def build(self, items: Sequence[Claimed], *, mark: int) -> list[Ready]:
@@ -193,8 +205,50 @@ class Builder:
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
                         ready.append(built)
+            ready = self._meet(session, ready, records, sheet)
             self._note_unchanged(session, sheet)
         return ready
+
+    def _meet(
+        self,
+        session: Session,
+        ready: list[Ready],
+        records: Mapping[RecordRef, Record],
+        sheet: _Sheet,
+    ) -> list[Ready]:
+        """What Xero had before the CRM met it isn't created again: linked, or left to a person."""
+        now = self.services.clock.now()
+        met: dict[RecordRef, Met] = {}
+        for resource in MET:
+            ours = {
+                one.item.ref: side(resource, exactjson.loads(one.data))._replace(
+                    xero_id=records[one.item.ref].xero_id or ""
+                )
+                for one in ready
+                if one.item.resource == resource.value and one.verb is Verb.CREATE
+            }
+            met |= meeting.find(session, self.lease.organisation_id, resource, ours)
+        if not met:
+            return ready
+        left: list[Ready] = []
+        for one in ready:
+            item = one.item
+            found = met.get(item.ref)
+            if found is None:
+                left.append(one)
+            elif found.certain is None:
+                ids = [each.xero_id for each in found.maybe]
+                seen.ask(session, item.organisation_id, item.ref, ids, now=now)
+                self._fail(session, item, meeting.UNCERTAIN, found.sentence)
+            else:
+                sentence = f"Linked with Xero's {found.certain.label} by {found.by}."
+                meeting.bind(session, one, found.certain, services=self.services)
+                self._log(session, item, State.PENDING, sentence, xero_id=found.certain.xero_id)
+                sheet.bound |= bindings.agreed_of(session, item.organisation_id, [item.ref])
+                again = self._build_one(session, item, records[item.ref], sheet)
+                if again is not None:
+                    left.append(again)
+        return left
 
     def _note_unchanged(self, session: Session, sheet: _Sheet) -> None:
         """Ends what Xero has already exactly so."""
@@ -312,7 +366,7 @@ class Builder:
         return False
 
     def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
-        rule = self._rule(record.ref.module)
+        rule = self.own_rules.get(record.ref.module)
         if rule is not None and not rule.add_needed:
             return (
                 f"It needs {parent.ref.module.singular} {parent.label} in Xero first. Tick "
@@ -379,6 +433,10 @@ class Builder:
         context = self._context(record, kind, bound, sheet, item.cause == DIFFERS)
         try:
             outcome = self.mappers[template_id].build(record, context)
+            rule = self.own_rules.get(record.ref.module)
+            if rule and rule.locked is not Locked.HOLD and not isinstance(outcome, Faults):
+                there = bound.agreed if bound else None
+                outcome = in_open_period(outcome, rule.locked, self.facts.locked_until, there)
             faults = (
                 outcome.faults
                 if isinstance(outcome, Faults)
@@ -390,6 +448,10 @@ class Builder:
             sentence = f"XTiger can't build it ({type(fault).__name__}). The log says more."
             self._fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
             return None
+        if faults and bound is not None and not isinstance(outcome, Faults):
+            # What Xero has exactly so isn't sent, so nothing can refuse it.
+            same = bound.agreed_hash == agreed_of(resource, outcome.payload).digest
+            faults = () if same else faults
         stale = self.read_at < item.changed_at and not self.just_read
         if faults and stale and _by_reference(faults):
             raise StaleReference
@@ -397,7 +459,15 @@ class Builder:
             sentence = " ".join(dict.fromkeys(each.sentence for each in faults))
             self._fail(session, item, faults[0].fingerprint, sentence)
             return None
-        agreed = agreed_of(resource, outcome.payload)
+        payload, expected = outcome.payload, outcome.meant
+        if bound is not None and (met := bound.met) is not None:
+            payload = left_to_xero(resource, payload, met, self._overwrites(record.ref.module))
+            expected = {name: value for name, value in expected.items() if name in payload}
+        unsent: tuple[overwriting.Path, ...] = ()
+        if bound is not None:
+            template = self.mappers[template_id].template
+            payload, unsent = overwriting.held(template, payload, lambda: bound.agreed)
+        agreed = agreed_of(resource, payload)
         if bound is not None and bound.agreed_hash == agreed.digest:
             sheet.same.append((item, bound, record.version, template_id))
             return None
@@ -405,14 +475,19 @@ class Builder:
             item=item,
             label=record.label,
             version=record.version,
-            expected=outcome.meant,
+            expected=expected,
             agreed=agreed,
             amount=outcome.amount,
             currency=outcome.currency,
             verb=Verb.UPDATE if bound else Verb.CREATE,
-            data=_data(outcome.payload, agreed, bound),
+            data=_data(overwriting.without(payload, unsent), agreed, bound),
             template_id=template_id,
         )
+
+    def _overwrites(self, module: Module) -> Collection[str]:
+        rule = self.own_rules.get(module)
+        chosen = rule.overwrites if rule else None
+        return OVERWRITES[RESOURCE_OF[module]] if chosen is None else chosen
 
     def _context(
         self,
@@ -422,7 +497,10 @@ class Builder:
         sheet: _Sheet,
         pinned: bool,
     ) -> BuildContext:
-        rule = self._rule(record.ref.module)
+        rule = self.own_rules.get(record.ref.module)
+        memory = sheet.memories.get((record.ref.module, kind))
+        if memory is None:
+            memory = sheet.memories[record.ref.module, kind] = Memory()
         return BuildContext(
             organisation=self.facts,
             parents={ref: sheet.parent(ref) for ref in sheet.needs[record.ref]},
@@ -432,16 +510,7 @@ class Builder:
             marker=self.services.marker(record.ref),
             xero_id=bound.xero_id if bound else None,
             pinned=pinned,
-        )
-
-    def _rule(self, module: Module) -> SyncProfile | None:
-        return next(
-            (
-                rule
-                for rule in self.rules
-                if rule.organisation_id == self.lease.organisation_id and rule.module is module
-            ),
-            None,
+            memory=memory,
         )
 
 
@@ -466,7 +535,7 @@ class _Sheet:
     """What building one chunk has looked up."""
 
     mark: int
-    bound: Mapping[RecordRef, Bound]
+    bound: dict[RecordRef, Bound]
     open_parents: dict[RecordRef, QueueItem]
     flags: Mapping[RecordRef, SyncFlag]
     parents: Mapping[RecordRef, Record]
@@ -474,6 +543,8 @@ class _Sheet:
     needs: Mapping[RecordRef, tuple[RecordRef, ...]]
     #: What Xero has already: item, binding, the CRM's version and the template.
     same: list[tuple[Claimed, Bound, str, int]] = field(default_factory=list)
+    #: What records of one module and document type share while they are built.
+    memories: dict[tuple[Module, DocumentType | None], Memory] = field(default_factory=dict)
     _known: dict[RecordRef, Parent] = field(default_factory=dict)
 
     def parent(self, ref: RecordRef) -> Parent:

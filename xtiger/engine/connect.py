@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -19,8 +17,9 @@ from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.errors import AuthorisationError, PermanentError, XTigerError
 from xtiger.domain.records import DOCUMENTS
 from xtiger.engine import intake, permissions, tokens
+from xtiger.engine.reference import refresh_reference as refresh_reference
 from xtiger.engine.services import Services
-from xtiger.ports import Access, TokenSet
+from xtiger.ports import TokenSet
 from xtiger.store import leases, logs, profiles, usage
 from xtiger.store.models import Connection, Organisation, Profile, Template
 from xtiger.telemetry import logger
@@ -219,7 +218,7 @@ def choose(services: Services, tenant_ids: Sequence[str], *, who: str) -> list[O
             if row.tenant_id in tenant_ids
         ]
     for row in rows:
-        refresh_reference(services, row.id)
+        refresh_reference(services, row.id, whole=True)
     now = services.clock.now()
     with services.database.write() as session:
         for offered in rows:
@@ -374,35 +373,9 @@ def _drop_unused(session: Session) -> None:
     )
 
 
-def refresh_reference(services: Services, organisation_id: int) -> None:
-    """Reads organisation, accounts and tax rates from Xero (3 calls) and keeps them."""
-    with services.database.read() as session:
-        row = session.get_one(Organisation, organisation_id)
-    paths = {"organisation": "Organisation", "accounts": "Accounts", "tax_rates": "TaxRates"}
-    read = {
-        kind: tokens.with_access(services, row, partial(_read, services, path))
-        for kind, path in paths.items()
-    }
-    now = services.clock.now()
-    with services.database.write() as session:
-        profiles.put_reference(session, organisation_id, read, now)
-        kept = session.get_one(Organisation, organisation_id)
-        facts = read["organisation"][0] if read["organisation"] else {}
-        kept.name = str(facts.get("Name") or kept.name)
-        kept.country = facts.get("CountryCode")
-        kept.currency = facts.get("BaseCurrency")
-        kept.short_code = facts.get("ShortCode")
-        kept.time_zone = facts.get("Timezone")
-    tokens.count_usage(services)
-
-
 def set_day_limit(services: Services, organisation_id: int, limit: int) -> None:
     """Says how many calls a day the app's tier allows. Raises PermanentError for others."""
     if limit not in usage.DAY_LIMITS:
         raise PermanentError("Xero allows 1,000 or 5,000 calls a day; choose one of them.")
     with services.database.write() as session:
         session.get_one(Organisation, organisation_id).day_limit = limit
-
-
-def _read(services: Services, path: str, access: Access) -> Sequence[Mapping[str, Any]]:
-    return services.xero.read(access, path)

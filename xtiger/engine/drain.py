@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -16,9 +16,12 @@ from xtiger.domain.errors import (
     UnknownOutcome,
     XTigerError,
 )
-from xtiger.domain.queueing import Planned, backoff, batches
+from xtiger.domain.meeting import MET
+from xtiger.domain.queueing import REMOVE, Planned, backoff, batches
+from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
-from xtiger.engine import connect, intake, recovery, tokens
+from xtiger.domain.schedules import Schedule
+from xtiger.engine import connect, intake, meeting, recovery, tokens
 from xtiger.engine.build import Builder, Ready, StaleReference, TurnsAway
 from xtiger.engine.flight import Flight
 from xtiger.engine.services import Services
@@ -124,8 +127,12 @@ class _Drain:
     urgency: int = 0
     only_run: int | None = None
     strict: frozenset[str] = frozenset()
+    #: Of a run that the schedule asked for: the modules that don't go at once.
+    schedules: Mapping[Module, Schedule] = field(default_factory=dict)
     #: It has sent something: before that it lets nobody pass, or it might never come to it.
     moved: bool = False
+    #: The resources whose objects in Xero are known: see `meeting.look_around`.
+    seen: frozenset[str] = frozenset()
 
     @property
     def organisation_id(self) -> int:
@@ -199,6 +206,7 @@ class _Drain:
             left_alone(session, self.organisation_id, now, reserve),
             only_run=self.only_run,
             urgent=self.urgency == URGENT and bool(self.only_run),
+            since={each.value: one.last_turn(now) for each, one in self.schedules.items()},
         )
 
     def _ended(self) -> Drained:
@@ -245,6 +253,7 @@ class _Drain:
             alone = row.live_since is None or self.urgency == URGENT
             self.only_run = (self.run_id or 0) if alone else None
             self.strict = frozenset(profiles.strict_modules(session, row.id))
+            self.schedules = {} if self.urgency else profiles.schedules(session, row.id)
         return Builder.of(
             self.services,
             self.lease,
@@ -254,7 +263,7 @@ class _Drain:
         )
 
     def _prepare_anew(self) -> Builder:
-        """Reads organisation, accounts and tax rates from Xero again (3 calls)."""
+        """Reads organisation, accounts, tax rates and currencies from Xero again (4 calls)."""
         with self.services.database.write() as session:
             now = self.services.clock.now()
             leases.renew(session, self.lease, now=now, seconds=self.services.patience.lease)
@@ -287,6 +296,7 @@ class _Drain:
         with self._flight(strict=False) as flight:
             while claimed := self._next(flight, rank, after):
                 after = claimed[-1].id
+                self._look_around(claimed)
                 ready += builder.build(claimed, mark=self.mark)
                 if self.strict.intersection(item.module for item in claimed):
                     flight.land()
@@ -300,6 +310,12 @@ class _Drain:
             self._send_ready(flight, ready, everything=True, strict=False)
             flight.land()
         self._write_back()
+
+    def _look_around(self, claimed: Sequence[Claimed]) -> None:
+        """What Xero has already is known before records that may be it are built."""
+        new = [item for item in claimed if item.action != REMOVE and item.resource not in self.seen]
+        if any(item.resource in MET for item in new):
+            self.seen |= meeting.look_around(self.services, self.lease, new)
 
     def _next(self, flight: Flight, rank: int, after: int) -> list[Claimed]:
         """The turn's next items, unless others go first; the first ones of a drain never wait."""

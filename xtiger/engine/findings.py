@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import XTigerError
+from xtiger.engine import uses
 from xtiger.engine.services import Services
 from xtiger.store import invariants, profiles, structure
 from xtiger.store.invariants import Row
@@ -19,6 +20,8 @@ from xtiger.store.models import Connection, Setting
 
 #: Seconds after which a worker would have looked: work that waits longer has nobody.
 GRACE = 60
+#: Seconds within which a host that only has cron looks at what changed.
+CRON = 600
 #: Seconds by which clocks may differ: Xero remembers a key a minute longer than we rely on it.
 APART = 30
 #: Rows that a finding names.
@@ -247,9 +250,21 @@ def _runs(view: View) -> Iterator[Finding]:
     )
 
 
+def _archived(view: View) -> Iterator[Finding]:
+    for row in profiles.organisations(view.session):
+        for warning in uses.warnings(view.session, row.id):
+            yield Finding(
+                "archived",
+                f"{row.name}: {warning.sentence}",
+                "Choose another in the mapping or on the product, or restore it in Xero; then "
+                "press Refresh on the page Xero Accounts.",
+                max(1, warning.use.products),
+            )
+
+
 def _outbox(view: View) -> Iterator[Finding]:
     # A host that only has cron looks once in a while.
-    patience = max(GRACE, 2 * view.services.settings.sync_interval)
+    patience = max(CRON, 2 * view.services.settings.sync_interval)
     late = invariants.late_changes(view.session, before=view.ago(patience))
     if late:
         yield Finding(
@@ -415,6 +430,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     _bindings,
     _runs,
     _outbox,
+    _archived,
     _positions,
     _structure,
     _keys,

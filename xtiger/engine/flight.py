@@ -67,7 +67,8 @@ class Flight:
     """The calls of one resource of one organisation, while the lease is held.
 
     1. A call is journalled and committed, then it goes; the next is journalled only once this
-       one has its place with Xero's limits. So calls leave in the order of their attempts.
+       one has its place with Xero's limits. So attempts are opened, and take their places, in
+       order; on the wire two calls that are under way may still overtake each other.
     2. Each is settled by its own answer, in a transaction that the fence guards.
     3. A call that Xero refuses as a whole is sent again in two halves, at once and ahead of
        everything younger, until the records that spoil it stand alone. Once three were refused

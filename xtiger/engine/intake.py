@@ -20,7 +20,7 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.selection import Decision, Reason, SyncProfile, select
 from xtiger.engine.services import Services
-from xtiger.store import bindings, leases, outbox, profiles, queue
+from xtiger.store import bindings, leases, outbox, profiles, queue, templates
 from xtiger.store.models import Binding, Flag, Organisation, QueueItem
 from xtiger.store.schema import MOST_ROWS
 
@@ -216,19 +216,28 @@ def add_selected(
 
 def decide_many(services: Services, records: Sequence[Record]) -> dict[RecordRef, list[Decision]]:
     """Selection's answer for some records, as things stand now."""
+    with services.database.read() as session:
+        rules = profiles.profiles(session)
+    return decide_by(services, records, rules)[0]
+
+
+def decide_by(
+    services: Services, records: Sequence[Record], *rules: Sequence[SyncProfile]
+) -> list[dict[RecordRef, list[Decision]]]:
+    """Selection's answers for some records by one set of profiles, and by another."""
     refs = [record.ref for record in records]
     with services.database.read() as session:
-        sheet = _Sheet(profiles.profiles(session), profiles.flags(session, refs))
+        flags = profiles.flags(session, refs)
         where = _everywhere(session)
         bound = {one: bindings.of_records(session, one, refs) for one in where}
-    return {
-        record.ref: _decisions(
-            record,
-            sheet,
-            {one: bound[one][record.ref] for one in where if record.ref in bound[one]},
-        )
-        for record in records
-    }
+    there = {ref: {one: bound[one][ref] for one in where if ref in bound[one]} for ref in refs}
+    return [
+        {
+            record.ref: _decisions(record, _Sheet(list(each), flags), there[record.ref])
+            for record in records
+        }
+        for each in rules
+    ]
 
 
 def needed_entry(
@@ -409,5 +418,5 @@ def _settled(
     if binding is None or binding.agreed_hash is None or binding.record_version != record.version:
         return False
     kind = DocumentType(binding.document_type) if binding.document_type else None
-    template = profiles.template(session, binding.organisation_id, record.ref.module, kind)
+    template = templates.newest(session, binding.organisation_id, record.ref.module, kind)
     return template is not None and template.id == binding.template_id

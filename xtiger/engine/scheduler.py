@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -14,12 +15,15 @@ from sqlalchemy.orm import Session
 from xtiger.domain.errors import PermanentError, XTigerError
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
-from xtiger.engine import housekeeping, intake, reports, tokens, webhooks
+from xtiger.domain.schedules import When
+from xtiger.domain.selection import SyncProfile
+from xtiger.engine import housekeeping, intake, reference, reports, tokens, webhooks
 from xtiger.engine.drain import URGENT, drain, left_alone
 from xtiger.engine.services import Services
-from xtiger.engine.standing import held_sentence
-from xtiger.store import claims, journal, leases, logs, profiles, queue
+from xtiger.engine.standing import held_sentence, schedule_sentence
+from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, QueueItem, Run
+from xtiger.store.schema import MOST_ROWS
 from xtiger.telemetry import logger
 
 log = logger("scheduler")
@@ -114,36 +118,142 @@ def _ask(
     return runs
 
 
-def schedule_due(services: Services) -> list[int]:
-    """Asks for a run of every live organisation that has something due; answers with their ids."""
+def schedule_due(services: Services, *, retries: bool = True) -> list[int]:
+    """Asks for a run of every organisation that has something due by its profiles' schedules.
+
+    Answers with the organisations that have a run now. `retries`: failed items are taken again
+    too, as often as their profiles say; those of a module with a schedule once each turn.
+    """
     intake.relay(services)
     now = services.clock.now()
-    woken = []
+    with services.database.read() as session:
+        going = _by_themselves(session, now)
+        rules = [one for one in profiles.profiles(session) if one.organisation_id in going]
+    if retries:
+        _retry_failed(services, [one for one in rules if one.retries], now)
+    _retry_waiting(services, going, now)
+    found, fresh = [], []
+    with services.database.read() as session:
+        for one in going:
+            if logs.unended_runs(session, one):
+                found.append(one)  # a run that was parked takes what is due along
+            elif _due_by_schedule(session, one, now, services.settings.day_reserve):
+                found.append(one)
+                fresh.append(one)
+    if fresh:
+        with services.database.write() as session:
+            leases.lock(session, fresh)
+            for one in fresh:
+                if not logs.unended_runs(session, one):
+                    logs.ask_run(session, one, kind="scheduled", requested_by="schedule", now=now)
+    return found
+
+
+def _by_themselves(session: Session, now: datetime) -> list[int]:
+    """The organisations to which something is sent without anybody asking, at present."""
+    if profiles.pause_of_all(session) is not None:
+        return []
+    broken = profiles.broken_connections(session)
+    return [
+        row.id
+        for row in profiles.organisations(session)
+        if row.live_since
+        and row.auto_sync
+        and not row.paused_at
+        and not (row.held_until and row.held_until > now)
+        # What lost its consent goes on by itself once a person has connected again.
+        and not (row.removed or row.connection_id in broken)
+    ]
+
+
+def _due_by_schedule(session: Session, organisation_id: int, now: datetime, reserve: int) -> bool:
+    narrow = _since(
+        session, organisation_id, now, left_alone(session, organisation_id, now, reserve)
+    )
+    return claims.any_due(session, organisation_id, now=now, narrow=narrow) or bool(
+        journal.still_open(session, organisation_id)
+    )
+
+
+def _since(
+    session: Session, organisation_id: int, now: datetime, narrow: claims.Narrow
+) -> claims.Narrow:
+    """The same for a run of the schedule: what its module's newest turn doesn't cover stays."""
+    schedules = profiles.schedules(session, organisation_id)
+    return replace(
+        narrow, since={each.value: one.last_turn(now) for each, one in schedules.items()}
+    )
+
+
+def _retry_failed(services: Services, rules: Sequence[SyncProfile], now: datetime) -> None:
+    """Takes failed items again that were refused less often than their profile allows."""
+    if not rules:
+        return
     with services.database.write() as session:
-        if profiles.pause_of_all(session) is not None:
-            return []
-        rules = profiles.profiles(session)
-        broken = profiles.broken_connections(session)
-        for row in profiles.organisations(session):
-            if not row.live_since or not row.auto_sync or row.paused_at:
-                continue
-            if row.held_until and row.held_until > now:
-                continue
-            if row.removed or row.connection_id in broken:
-                continue  # it goes on by itself once a person has connected again
-            for rule in rules:
-                if rule.organisation_id == row.id and rule.retries:
-                    queue.retry_by_schedule(
-                        session, row.id, rule.module, most=rule.retries, now=now
-                    )
-            if _has_work(session, row.id, now, services.settings.day_reserve):
-                # A run that was parked takes what is due along.
-                if not logs.unended_runs(session, row.id):
-                    logs.ask_run(
-                        session, row.id, kind="scheduled", requested_by="schedule", now=now
-                    )
-                woken.append(row.id)
-    return woken
+        for rule in rules:
+            turn = rule.schedule.last_turn(now)
+            if turn is not None:
+                queue.retry_by_schedule(
+                    session,
+                    rule.organisation_id,
+                    rule.module,
+                    most=rule.retries,
+                    now=now,
+                    before=None if rule.schedule.when is When.AT_ONCE else turn,
+                )
+
+
+#: The most documents looked at whether what they wait for is in Xero by now.
+_MOST_WAITING = 5_000
+
+
+def _retry_waiting(services: Services, going: Sequence[int], now: datetime) -> None:
+    """Lets documents go that waited until somebody sent what they need, once all of it is there."""
+    causes = [f"parent-not-selected:{module.value}" for module in Module]
+    after = 0
+    for _part in range(_MOST_WAITING // MOST_ROWS):
+        with services.database.read() as session:
+            waiting = session.execute(
+                select(
+                    QueueItem.id, QueueItem.organisation_id, QueueItem.module, QueueItem.record_id
+                )
+                .where(
+                    text("state IN ('failed', 'check')"),
+                    QueueItem.cause.in_(causes),
+                    QueueItem.state == State.FAILED.value,
+                    QueueItem.id > after,
+                )
+                .order_by(QueueItem.id)
+                .limit(MOST_ROWS)
+            ).all()
+        if not waiting:
+            return
+        after = waiting[-1].id
+        ready = _complete(services, [row for row in waiting if row.organisation_id in going])
+        if ready:
+            with services.database.write() as session:
+                leases.lock(session, sorted({row.organisation_id for row in ready}))
+                queue.retry(session, [row.id for row in ready], now=now)
+
+
+def _complete(services: Services, waiting: Sequence[Any]) -> list[Any]:
+    """Those of some waiting documents whose parents are all in Xero."""
+    records = services.crm.fetch_many(
+        [RecordRef(Module(row.module), row.record_id) for row in waiting]
+    )
+    needs = {ref: record.parents() for ref, record in records.items()}
+    parents = list(dict.fromkeys(parent for found in needs.values() for parent in found))
+    with services.database.read() as session:
+        bound = {
+            one: bindings.of_records(session, one, parents)
+            for one in {row.organisation_id for row in waiting}
+        }
+    ready = []
+    for row in waiting:
+        needed = needs.get(RecordRef(Module(row.module), row.record_id))
+        if needed is not None and all(ref in bound[row.organisation_id] for ref in needed):
+            ready.append(row)
+    return ready
 
 
 def work(services: Services, organisation_id: int) -> None:
@@ -193,13 +303,12 @@ def _start(services: Services, organisation_id: int, turn: int | None = None) ->
         run = next((one for one in runs if one.id == turn), runs[0])
         if run.started_at is None:
             run.started_at = now
-            narrow = replace(claims.ALL, only_run=run.id, urgent=True)
-            run.due = claims.due_count(
-                session,
-                organisation_id,
-                now=now,
-                narrow=narrow if run.urgency == URGENT else claims.ALL,
-            )
+            narrow = claims.ALL
+            if run.urgency == URGENT:
+                narrow = replace(narrow, only_run=run.id, urgent=True)
+            elif not run.urgency:
+                narrow = _since(session, organisation_id, now, narrow)
+            run.due = claims.due_count(session, organisation_id, now=now, narrow=narrow)
         run.sentence = None
         return run.id
 
@@ -305,6 +414,7 @@ def once(services: Services) -> Pass:
     tokens.count_usage(services)
     reports.report_ended(services)
     housekeeping.when_due(services)
+    reference.nightly(services)
     return _told(services, before, why)
 
 
@@ -330,6 +440,25 @@ def _elsewhere(row: Organisation, now: datetime) -> str | None:
     return f"a worker has it until {row.lease_until:%H:%M} UTC at the latest."
 
 
+def _scheduled(session: Session, row: Organisation, now: datetime) -> list[str]:
+    """When what waits for its schedule goes, a sentence for each module of it."""
+    schedules = profiles.schedules(session, row.id)
+    if not schedules:
+        return []
+    waiting = set(
+        session.scalars(
+            select(QueueItem.module)
+            .where(QueueItem.organisation_id == row.id, text("state = 'pending'"))
+            .distinct()
+        )
+    )
+    return [
+        schedule_sentence(row.name, module, schedule, now)
+        for module, schedule in schedules.items()
+        if module.value in waiting
+    ]
+
+
 def _told(services: Services, before: tuple[int, list[int]], why: Sequence[str]) -> Pass:
     """What runs came to during the pass, and what the queue holds now with why it waits."""
     now = services.clock.now()
@@ -341,11 +470,12 @@ def _told(services: Services, before: tuple[int, list[int]], why: Sequence[str])
             .select_from(QueueItem)
             .where(QueueItem.state.in_([State.PENDING, State.RUNNING, State.BLOCKED]))
         )
-        held = [
-            f"{row.name} waits: {sentence}"
-            for row in profiles.organisations(session)
-            if left and (sentence := held_sentence(session, row, now) or _elsewhere(row, now))
-        ]
+        held = []
+        for row in profiles.organisations(session) if left else ():
+            if sentence := held_sentence(session, row, now) or _elsewhere(row, now):
+                held.append(f"{row.name} waits: {sentence}")
+            else:
+                held += _scheduled(session, row, now)
     return Pass(
         sent=sent,
         unchanged=unchanged,

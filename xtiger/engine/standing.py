@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import OPEN, SENTENCES, State
 from xtiger.domain.records import Module, Record, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.schedules import Schedule
 from xtiger.domain.selection import Decision, Reason, plain_day
+from xtiger.domain.zones import zone
 from xtiger.engine.intake import decide_many
 from xtiger.engine.services import Services
 from xtiger.store import bindings, claims, logs, profiles, queue, usage
@@ -137,6 +139,16 @@ def held_sentence(session: Session, row: Organisation, now: datetime) -> str | N
     return None
 
 
+def schedule_sentence(name: str, module: Module, schedule: Schedule, now: datetime) -> str:
+    """When the records of a module go to an organisation of this name by themselves."""
+    what = f"{module.value} for {name} go {schedule.words}"
+    then = schedule.next_turn(now)
+    if then is None:
+        return f"{what}."
+    local = then.astimezone(zone(schedule.zone))
+    return f"{what}; next on {plain_day(local.date())}, {local:%H:%M}."
+
+
 def reasons(
     session: Session, items: Sequence[QueueItem], now: datetime, *, reserve: int
 ) -> dict[int, str]:
@@ -185,9 +197,13 @@ class _Hold:
     caps: Mapping[str, int]
     #: Of lower turns goes only what a document waits for.
     kept_below: int | None
+    #: The modules that don't go at once; none while a run that somebody asked for waits.
+    schedules: Mapping[Module, Schedule]
+    now: datetime
 
     @classmethod
     def of(cls, session: Session, row: Organisation, now: datetime, reserve: int) -> _Hold:
+        asked = logs.unended_runs(session, row.id)
         return cls(
             row.name,
             held_sentence(session, row, now),
@@ -195,9 +211,11 @@ class _Hold:
             row.held_why,
             profiles.paused_modules(session, row.id),
             row.live_since is not None,
-            not row.auto_sync and not logs.unended_runs(session, row.id),
+            not row.auto_sync and not asked,
             claims.held_caps(session, row.id, profiles.strict_modules(session, row.id)),
             usage.kept_below(row, now, reserve),
+            {} if any(run.urgency for run in asked) else profiles.schedules(session, row.id),
+            now,
         )
 
     def of_pending(self, item: QueueItem) -> str | None:
@@ -216,7 +234,16 @@ class _Hold:
             return f"Nothing is sent to {self.name} until it goes live."
         if self.live and self.idle:
             return f"Auto-sync is off for {self.name}: it goes with the next Sync."
-        return None
+        return self._by_schedule(item)
+
+    def _by_schedule(self, item: QueueItem) -> str | None:
+        schedule = self.schedules.get(Module(item.module))
+        if schedule is None:
+            return None
+        turn = schedule.last_turn(self.now)
+        if turn is not None and item.added_at <= turn:
+            return None
+        return schedule_sentence(self.name, Module(item.module), schedule, self.now)
 
     def of_running(self, sent: bool) -> str:
         if self.leased:

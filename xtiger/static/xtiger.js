@@ -132,8 +132,98 @@
     again(every());
   };
 
+  // Mapping: results, checks and the settings of a chosen transform come from the server, by the
+  // same answer that the Show button gets; inputs that somebody is in are left alone.
+  const mapping = (form) => {
+    const said = form.querySelector("[data-mapping-said]");
+    let wait = 0;
+    let asked = 0;
+    const ask = async () => {
+      const mine = ++asked;
+      const entries = new URLSearchParams(new FormData(form));
+      entries.set("act", "show");
+      try {
+        const answer = await fetch(form.action, { method: "POST", body: entries, redirect: "error" });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (mine !== asked) return;
+        for (const old of form.querySelectorAll("[data-live]")) {
+          const now = fresh.querySelector(`[data-live="${CSS.escape(old.dataset.live)}"]`);
+          if (now && !old.contains(document.activeElement) && old.innerHTML !== now.innerHTML) {
+            const open = old.querySelector("details[open]") !== null;
+            old.replaceChildren(...now.childNodes);
+            for (const fold of old.querySelectorAll("details.row-more")) fold.open ||= open;
+          }
+        }
+        for (const name of ["src_was", "how_was"]) {
+          for (const old of form.querySelectorAll(`input[name$="|${name}"]`)) {
+            const now = fresh.querySelector(`input[name="${CSS.escape(old.name)}"]`);
+            if (now) old.value = now.value;
+          }
+        }
+        for (const old of form.querySelectorAll("select[data-src]")) {
+          const now = fresh.getElementById(old.id);
+          if (now && now.value !== old.value && old !== document.activeElement) {
+            old.replaceChildren(...now.childNodes);
+          }
+        }
+        if (said) said.textContent = "";
+      } catch {
+        if (mine === asked && said) said.textContent = "Results couldn't be read. Press Show.";
+      }
+    };
+    const soon = (milliseconds) => {
+      clearTimeout(wait);
+      wait = setTimeout(ask, milliseconds);
+    };
+    form.addEventListener("input", (event) => {
+      if (event.target.name !== "on") soon(event.target.tagName === "SELECT" ? 0 : 500);
+    });
+  };
+
+  // What syncs: how many records the entries select, counted while they are made.
+  const counting = (form) => {
+    const line = document.getElementById(form.dataset.shownIn);
+    let wait = 0;
+    let asking = null;
+    const ask = async () => {
+      if (asking) asking.abort();
+      asking = new AbortController();
+      const mine = asking;
+      line.setAttribute("aria-busy", "true");
+      try {
+        const answer = await fetch(form.dataset.count, {
+          method: "POST",
+          body: new URLSearchParams(new FormData(form)),
+          redirect: "error",
+          signal: mine.signal,
+        });
+        if (!answer.ok) throw new Error(String(answer.status));
+        line.innerHTML = await answer.text();
+      } catch {
+        if (mine.signal.aborted) return;
+      }
+      line.removeAttribute("aria-busy");
+    };
+    form.addEventListener("input", (event) => {
+      if (event.target.name === "typed") return;
+      clearTimeout(wait);
+      wait = setTimeout(ask, 400);
+    });
+    if (line.dataset.counted === "no") ask();
+  };
+
+  // A form that only chooses what to look at needs no button.
+  const auto = (form) => {
+    for (const button of form.querySelectorAll("button")) button.hidden = true;
+    form.addEventListener("change", () => form.submit());
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     showCopy(document);
+    for (const form of document.querySelectorAll("form[data-mapping]")) mapping(form);
+    for (const form of document.querySelectorAll("form[data-auto]")) auto(form);
+    for (const form of document.querySelectorAll("form[data-count]")) counting(form);
     for (const host of document.querySelectorAll("[data-poll]")) poll(host);
     const faults = document.getElementById("faults");
     if (faults) faults.focus();

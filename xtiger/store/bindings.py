@@ -82,6 +82,24 @@ def known(
     return found
 
 
+def holders(
+    session: Session, organisation_id: int, resource: Resource, xero_ids: Iterable[str]
+) -> dict[str, tuple[RecordRef, str | None]]:
+    """The records that these Xero objects belong to, and what Xero calls them."""
+    ids = list(xero_ids)
+    found: dict[str, tuple[RecordRef, str | None]] = {}
+    for start in range(0, len(ids), 500):
+        for row in session.scalars(
+            select(Binding).where(
+                Binding.organisation_id == organisation_id,
+                Binding.resource == resource.value,
+                Binding.xero_id.in_(ids[start : start + 500]),
+            )
+        ):
+            found[row.xero_id] = RecordRef(Module(row.module), row.record_id), row.number
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A binding as building needs it; `agreed` is parsed only where it is looked at."""
@@ -92,6 +110,12 @@ class Bound:
     xero_status: str | None
     agreed_hash: str | None
     text: str | None
+    met_text: str | None = None
+
+    @property
+    def met(self) -> Any:
+        """The record's payload when it met an object that was in Xero before it, else None."""
+        return exactjson.loads(self.met_text) if self.met_text else None
 
     @property
     def agreed(self) -> Any:
@@ -109,6 +133,7 @@ _AGREED = Prepared(
         _ROW.xero_status,
         _ROW.agreed_hash,
         type_coerce(_ROW.agreed, Text),
+        type_coerce(_ROW.met, Text),
     ).where(
         _ROW.organisation_id == bindparam("of"),
         _ROW.module == bindparam("kind"),
@@ -169,8 +194,12 @@ def row(
     template_id: int | None,
     needed: bool,
     now: datetime,
+    met: Any = None,
 ) -> dict[str, Any]:
-    """What `bind_many` writes of one record. `agreed_hash` None: both sides differ."""
+    """What `bind_many` writes of one record. `agreed_hash` None: both sides differ.
+
+    `met` is the payload of a record whose object was in Xero before it; a later write keeps it.
+    """
     return {
         "organisation_id": organisation_id,
         "module": ref.module.value,
@@ -188,6 +217,7 @@ def row(
         "written_back": False,
         "bound_at": now,
         "agreed_at": now,
+        "met": met,
     }
 
 

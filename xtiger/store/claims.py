@@ -34,7 +34,8 @@ class Narrow:
 
     `paused` modules. `only_run`: all that isn't reserved for that run. `caps`: in a strict lane
     (a module) all behind a position. `wanted_below`: of lower turns all that nobody waits for,
-    while the day's last calls are kept for documents.
+    while the day's last calls are kept for documents. `since`: of a module with a schedule what
+    came after its newest turn began (None: it has none) and nobody waits for.
     """
 
     paused: frozenset[str] = frozenset()
@@ -42,6 +43,7 @@ class Narrow:
     urgent: bool = False
     caps: Mapping[str, int] = field(default_factory=dict)
     wanted_below: int | None = None
+    since: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 #: Whatever is due.
@@ -152,12 +154,22 @@ def _due(
     for module, cap in sorted(narrow.caps.items()):
         tests.append((_ROW.module != module) | (_ROW.id <= cap))
     if narrow.wanted_below is not None:
-        child = QueueItem.__table__.alias().c
-        waits = select(child.id).where(
-            child.state == literal_column("'blocked'"), child.blocked_by == _ROW.id
-        )
-        tests.append((_ROW.rank >= narrow.wanted_below) | waits.exists())
+        tests.append((_ROW.rank >= narrow.wanted_below) | _wanted())
+    for module, turn in sorted(narrow.since.items()):
+        others = _ROW.module != module
+        came = others if turn is None else others | (_ROW.added_at <= turn)
+        tests.append(came | _wanted())
     return tests
+
+
+def _wanted() -> ColumnElement[bool]:
+    """Whether another item waits for this one."""
+    child = QueueItem.__table__.alias().c
+    return (
+        select(child.id)
+        .where(child.state == literal_column("'blocked'"), child.blocked_by == _ROW.id)
+        .exists()
+    )
 
 
 def due_ranks(
@@ -231,3 +243,9 @@ def due_count(
     """How many items could go now."""
     tests = _due(organisation_id, None, now, narrow)
     return session.scalar(select(func.count()).select_from(QueueItem).where(*tests)) or 0
+
+
+def any_due(session: Session, organisation_id: int, *, now: datetime, narrow: Narrow = ALL) -> bool:
+    """Whether an item could go now; it looks no further than the first."""
+    tests = _due(organisation_id, None, now, narrow)
+    return session.execute(select(_ROW.id).where(*tests).limit(1)).first() is not None

@@ -237,6 +237,20 @@ class Profile(Base):
     strict: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     #: What becomes of a bound object whose record is deleted in the CRM: leave, remove.
     deleted: Mapped[str] = mapped_column(String(10), default="leave", server_default="leave")
+    #: Documents of earlier days stay out, by the day in this field of the CRM.
+    dated_from: Mapped[date | None] = mapped_column(Date)
+    dated_by: Mapped[str | None] = mapped_column(String(80))
+    #: at once, every (so many minutes), daily (at that time of the organisation's day), by sync.
+    schedule: Mapped[str] = mapped_column(String(10), default="at once", server_default="at once")
+    minutes: Mapped[int] = mapped_column(Integer, default=15, server_default="15")
+    daily_at: Mapped[str] = mapped_column(String(5), default="02:00", server_default="02:00")
+    #: What becomes of a document of a locked period: hold, first open day, as draft.
+    locked: Mapped[str] = mapped_column(String(20), default="hold", server_default="hold")
+    #: Fields of a matched contact or item that the CRM's value goes over; NULL: the usual ones.
+    overwrites: Mapped[list[str] | None] = mapped_column(Exact, nullable=True)
+    #: Who saved it last, and when.
+    changed_by: Mapped[str | None] = mapped_column(String(255))
+    changed_at: Mapped[datetime | None] = mapped_column(Moment)
     #: Nothing of the module is sent while a person has paused it.
     paused_at: Mapped[datetime | None] = mapped_column(Moment)
     paused_by: Mapped[str | None] = mapped_column(String(255))
@@ -255,6 +269,23 @@ class Template(Base):
     version: Mapped[int] = mapped_column(Integer, default=1)
     body: Mapped[Any] = mapped_column(Exact)
     author: Mapped[str] = mapped_column(String(255), default="XTiger")
+    made_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class TemplateTest(Base):
+    """A test kept with a mapping: a record as it was, and the values that must come out."""
+
+    __tablename__ = "xtiger_template_test"
+    __table_args__ = (UniqueConstraint("organisation_id", "module", "document_type", "name"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("xtiger_organisation.id"))
+    module: Mapped[str] = mapped_column(String(30))
+    #: Empty where the module holds no documents.
+    document_type: Mapped[str] = mapped_column(String(20), default="")
+    name: Mapped[str] = mapped_column(String(255))
+    sample: Mapped[Any] = mapped_column(Exact)
+    expected: Mapped[Any] = mapped_column(Exact)
+    author: Mapped[str] = mapped_column(String(255))
     made_at: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -528,6 +559,63 @@ class Binding(Base):
     written_back: Mapped[bool] = mapped_column(default=False)
     bound_at: Mapped[datetime] = mapped_column(Moment)
     agreed_at: Mapped[datetime] = mapped_column(Moment)
+    #: The payload of the CRM when they met: what was in Xero before, and equal to it now, stays.
+    met: Mapped[Any] = mapped_column(Exact, nullable=True)
+
+
+class Seen(Base):
+    """A contact or item that Xero held when it was last read: a record may turn out to be it.
+
+    The keys are the texts beside them as they are compared (`meeting.fold`), NULL for nothing.
+    """
+
+    __tablename__ = "xtiger_seen"
+    __table_args__ = (
+        Index("ix_xtiger_seen_number", "organisation_id", "resource", "number_key"),
+        Index("ix_xtiger_seen_account", "organisation_id", "resource", "account_key"),
+        Index("ix_xtiger_seen_name", "organisation_id", "resource", "name_key"),
+    )
+    organisation_id: Mapped[int] = mapped_column(
+        ForeignKey("xtiger_organisation.id"), primary_key=True
+    )
+    resource: Mapped[str] = mapped_column(String(30), primary_key=True)
+    xero_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    number: Mapped[str] = mapped_column(String(255), default="")
+    account_number: Mapped[str] = mapped_column(String(255), default="")
+    email: Mapped[str] = mapped_column(String(255), default="")
+    name: Mapped[str] = mapped_column(String(255), default="")
+    status: Mapped[str] = mapped_column(String(20), default="ACTIVE")
+    number_key: Mapped[str | None] = mapped_column(String(255))
+    account_key: Mapped[str | None] = mapped_column(String(255))
+    name_key: Mapped[str | None] = mapped_column(String(255))
+
+
+class Look(Base):
+    """How far an organisation's contacts or items are known to `Seen`."""
+
+    __tablename__ = "xtiger_look"
+    organisation_id: Mapped[int] = mapped_column(
+        ForeignKey("xtiger_organisation.id"), primary_key=True
+    )
+    resource: Mapped[str] = mapped_column(String(30), primary_key=True)
+    #: What changed in Xero before this moment is known.
+    until: Mapped[datetime] = mapped_column(Moment)
+
+
+class Likeness(Base):
+    """A record and an object of Xero that may be the same: only a person can say."""
+
+    __tablename__ = "xtiger_likeness"
+    organisation_id: Mapped[int] = mapped_column(
+        ForeignKey("xtiger_organisation.id"), primary_key=True
+    )
+    module: Mapped[str] = mapped_column(String(30), primary_key=True)
+    record_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    xero_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: The person's word; NULL until somebody has said it.
+    same: Mapped[bool | None]
+    who: Mapped[str | None] = mapped_column(String(255))
+    at: Mapped[datetime] = mapped_column(Moment)
 
 
 class LogEntry(Base):

@@ -12,7 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.records import DocumentType, Module, RecordRef, SyncFlag
-from xtiger.domain.selection import RuleKind, SelectionRule, SyncProfile
+from xtiger.domain.schedules import Schedule, When, clock_time
+from xtiger.domain.selection import Locked, RuleKind, SelectionRule, SyncProfile
+from xtiger.domain.zones import zone_name
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import (
     Connection,
@@ -21,7 +23,6 @@ from xtiger.store.models import (
     Profile,
     Reference,
     Setting,
-    Template,
 )
 from xtiger.store.prepared import Prepared
 
@@ -47,17 +48,24 @@ def profiles(session: Session) -> list[SyncProfile]:
         .where(Organisation.chosen.is_(True))
         .order_by(Profile.organisation_id, Profile.id)
     )
-    return [profile_of(row, organisation.name) for row, organisation in rows]
+    return [profile_of(row, organisation) for row, organisation in rows]
 
 
-def profile_of(row: Profile, organisation: str) -> SyncProfile:
+def profile_of(row: Profile, organisation: Organisation) -> SyncProfile:
     """A profile row as the domain's value."""
+    zone = zone_name(organisation.time_zone)
     return SyncProfile(
         organisation_id=row.organisation_id,
-        organisation=organisation,
+        organisation=organisation.name,
         module=Module(row.module),
         enabled=row.enabled,
-        rule=SelectionRule(RuleKind(row.rule), frozenset(row.statuses or ()), row.created_from),
+        rule=SelectionRule(
+            RuleKind(row.rule),
+            frozenset(row.statuses or ()),
+            row.created_from,
+            row.dated_from,
+            row.dated_by or "date",
+        ),
         route_field=row.route_field,
         route_value=row.route_value,
         target_status=row.target_status,
@@ -65,7 +73,34 @@ def profile_of(row: Profile, organisation: str) -> SyncProfile:
         retries=row.retries,
         strict=row.strict,
         removes=row.deleted == "remove",
+        schedule=_schedule(row.schedule, row.minutes, row.daily_at, zone),
+        locked=Locked(row.locked),
+        zone=zone,
+        overwrites=None if row.overwrites is None else tuple(row.overwrites),
     )
+
+
+def _schedule(when: str, minutes: int, daily_at: str, zone: str) -> Schedule:
+    return Schedule(When(when), minutes, clock_time(daily_at) or Schedule().daily, zone)
+
+
+def schedules(session: Session, organisation_id: int) -> dict[Module, Schedule]:
+    """The schedules of an organisation's modules; those that go at once aren't among them."""
+    rows = session.execute(
+        select(
+            Profile.module,
+            Profile.schedule,
+            Profile.minutes,
+            Profile.daily_at,
+            Organisation.time_zone,
+        )
+        .join(Organisation, Organisation.id == Profile.organisation_id)
+        .where(Profile.organisation_id == organisation_id, Profile.schedule != When.AT_ONCE.value)
+    )
+    return {
+        Module(module): _schedule(when, minutes, daily_at, zone_name(zone))
+        for module, when, minutes, daily_at, zone in rows
+    }
 
 
 def flags(session: Session, refs: Iterable[RecordRef]) -> dict[RecordRef, Flag]:
@@ -156,22 +191,6 @@ def keep_reasons(session: Session, reasons: Mapping[RecordRef, str | None], now:
                 continue
             row = _flag_row(session, ref)
         row.reason, row.decided_at = reason, now
-
-
-def template(
-    session: Session, organisation_id: int, module: Module, document_type: DocumentType | None
-) -> Template | None:
-    """The newest version of a mapping template."""
-    return session.scalar(
-        select(Template)
-        .where(
-            Template.organisation_id == organisation_id,
-            Template.module == module.value,
-            Template.document_type == (document_type.value if document_type else ""),
-        )
-        .order_by(Template.version.desc())
-        .limit(1)
-    )
 
 
 def put_reference(

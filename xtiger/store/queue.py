@@ -33,7 +33,7 @@ from xtiger.domain.queueing import ENDED, OPEN, REMOVE, TRANSITIONS, WAITING, St
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
 from xtiger.store.claims import Claimed
-from xtiger.store.models import QueueItem
+from xtiger.store.models import Organisation, QueueItem
 from xtiger.store.prepared import Prepared
 
 _QUIET = {"synchronize_session": False}
@@ -425,15 +425,37 @@ def running(session: Session, organisation_id: int) -> list[QueueItem]:
     )
 
 
+def failed_with(session: Session, cause: str, *, limit: int) -> list[tuple[QueueItem, str]]:
+    """Failed items of one cause with the names of their organisations, the oldest first."""
+    rows = session.execute(
+        select(QueueItem, Organisation.name)
+        .join(Organisation, Organisation.id == QueueItem.organisation_id)
+        .where(text("state = 'failed'"), QueueItem.cause == cause)
+        .order_by(QueueItem.id)
+        .limit(limit)
+    )
+    return [(item, name) for item, name in rows]
+
+
 def by_ids(session: Session, ids: Sequence[int]) -> dict[int, QueueItem]:
     """Items by position."""
     return {row.id: row for row in session.scalars(select(QueueItem).where(QueueItem.id.in_(ids)))}
 
 
 def retry_by_schedule(
-    session: Session, organisation_id: int, module: Module, *, most: int, now: datetime
+    session: Session,
+    organisation_id: int,
+    module: Module,
+    *,
+    most: int,
+    now: datetime,
+    before: datetime | None = None,
 ) -> None:
-    """Takes failed items again that were refused fewer than `most` + 1 times, in their places."""
+    """Takes failed items again that were refused fewer than `most` + 1 times, in their places.
+
+    `before`: only those that didn't change and weren't retried since then.
+    """
+    older = [] if before is None else [QueueItem.changed_at <= before]
     session.execute(
         update(QueueItem)
         .where(
@@ -441,6 +463,7 @@ def retry_by_schedule(
             text("state = 'failed'"),
             QueueItem.module == module.value,
             QueueItem.tries <= most,
+            *older,
         )
         .values(state=State.PENDING.value, not_before=None, sentence=None, changed_at=now)
         .execution_options(**_QUIET)

@@ -11,8 +11,9 @@ from xtiger.store.models import Setting, Worker
 
 #: A process that was silent for so long is forgotten.
 FORGOTTEN = timedelta(hours=1)
-#: The setting that says when the schedule's beat last came: an ISO moment, UTC.
-SCHEDULED = "schedule.beat"
+#: The settings that say when the schedule's beat, and the one that takes failed items again,
+#: last came: ISO moments, UTC.
+SCHEDULED, RETRIED = "schedule.beat", "schedule.retries"
 
 
 def beat(session: Session, name: str, *, kind: str, now: datetime) -> None:
@@ -44,20 +45,24 @@ def known(session: Session, *, now: datetime) -> list[Worker]:
     )
 
 
-def schedule_is_due(session: Session, *, now: datetime, every: timedelta) -> bool:
+def schedule_is_due(
+    session: Session, *, now: datetime, every: timedelta, name: str = SCHEDULED
+) -> bool:
     """Whether the schedule's beat is due: one beat an interval, however many processes ask."""
-    row = session.get(Setting, SCHEDULED)
+    row = session.get(Setting, name)
     return row is None or _overdue(row, now, every)
 
 
-def take_schedule(session: Session, *, now: datetime, every: timedelta) -> bool:
+def take_schedule(
+    session: Session, *, now: datetime, every: timedelta, name: str = SCHEDULED
+) -> bool:
     """Takes the schedule's beat if it is due and nobody else took it; the first only notes when.
 
     It belongs into a transaction that writes.
     """
-    row = session.scalar(select(Setting).where(Setting.name == SCHEDULED).with_for_update())
+    row = session.scalar(select(Setting).where(Setting.name == name).with_for_update())
     if row is None:
-        session.add(Setting(name=SCHEDULED, value=now.isoformat()))
+        session.add(Setting(name=name, value=now.isoformat()))
         return False
     # Read again under the lock: somebody else may have taken it meanwhile.
     session.refresh(row)

@@ -17,6 +17,8 @@ from xtiger.web import (
     errors,
     logs,
     mapping,
+    mapping_versions,
+    meeting,
     metrics,
     pausing,
     queue,
@@ -26,6 +28,7 @@ from xtiger.web import (
     ui,
     webhooks,
     what_syncs,
+    xero_accounts,
 )
 
 #: What is open without a sign-in: the pages' own files, what Xero signs, figures by a token.
@@ -39,12 +42,15 @@ _PAGES = (
     records,
     queue,
     checking,
+    meeting,
     pausing,
     runs,
     logs,
     api_details,
     what_syncs,
     mapping,
+    mapping_versions,
+    xero_accounts,
     email_notification,
     webhooks,
     metrics,

@@ -38,6 +38,7 @@ ICONS = (
     "funnel",
     "gear",
     "info-circle",
+    "journal-check",
     "journal-text",
     "key",
     "layers",

@@ -19,10 +19,10 @@ from xtiger.crm.builtin import (
     Invoice,
     InvoiceLine,
     Product,
-    count_lines,
 )
+from xtiger.crm.totals import count_lines
+from xtiger.domain.counting import DocumentTotals
 from xtiger.domain.errors import XTigerError
-from xtiger.domain.money import DocumentTotals
 from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake, scheduler
 from xtiger.web.access import can, needs
@@ -42,6 +42,16 @@ MODELS: dict[Module, Any] = {
 }
 #: Lines an empty form begins with, and the most a form may have.
 FIRST_LINES, MOST_LINES = 2, 200
+#: The most charges of an invoice.
+MOST_CHARGES = 20
+#: What an invoice has besides its lines, as its form and its model name it.
+_MORE = (
+    "tax_mode",
+    "header_discount",
+    "header_discount_amount",
+    "adjustment",
+    "withheld",
+)
 
 
 def _session() -> Any:
@@ -116,12 +126,14 @@ def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
             "due_date": today + timedelta(days=14),
             "currency": _usual_currency(),
             "amounts": "exclusive",
+            "tax_mode": "group",
             "status": "Created",
             "lines": [{"quantity": Decimal(1)} for _ in range(FIRST_LINES)],
         }
     names = ("number", "date", "due_date", "reference", "currency", "amounts", "status")
     return {
-        **{each: getattr(invoice, each) for each in names},
+        **{each: getattr(invoice, each) for each in (*names, *_MORE)},
+        "charges": [{**one, "tax_rate": one.get("taxes")} for one in invoice.charges or ()],
         "contact": str(invoice.contact_id),
         "lines": [
             {
@@ -130,7 +142,8 @@ def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
                 "quantity": line.quantity,
                 "unit_price": line.unit_price,
                 "discount": line.discount or None,
-                "tax_rate": line.tax_rate or None,
+                "discount_amount": line.discount_amount,
+                "tax_rate": line.taxes or line.tax_rate or None,
             }
             for line in invoice.lines
         ],
@@ -206,10 +219,13 @@ def _line_step(form: InvoiceForm) -> str | None:
     if not pressed:
         return None
     what, _, number = pressed.partition(":")
-    if what == "remove" and number.isdigit() and int(number) < len(form.lines.entries):
-        del form.lines.entries[int(number)]
-        _renumber(form)
+    rows = form.charges if what == "uncharge" else form.lines
+    if what in ("remove", "uncharge") and number.isdigit() and int(number) < len(rows.entries):
+        del rows.entries[int(number)]
+        _renumber(rows)
     _products_say(form)
+    if what == "charge" and len(form.charges.entries) < MOST_CHARGES:
+        form.charges.append_entry()
     if what == "add" and len(form.lines.entries) < MOST_LINES:
         form.lines.append_entry({"quantity": Decimal(1)})
         form.lines.entries[-1].form.product.choices = _product_choices()
@@ -224,15 +240,15 @@ def _product_choices() -> list[SelectChoice]:
     ]
 
 
-def _renumber(form: InvoiceForm) -> None:
-    """Gives the lines behind a removed one their new names."""
-    for place, entry in enumerate(form.lines.entries):
-        prefix = f"{form.lines.name}-{place}"
+def _renumber(rows: Any) -> None:
+    """Gives the lines, or charges, behind a removed one their new names."""
+    for place, entry in enumerate(rows.entries):
+        prefix = f"{rows.name}-{place}"
         entry.name = entry.id = prefix
         for field in entry.form:
             field.name = field.id = f"{prefix}-{field.short_name}"
             field.label.field_id = field.id
-    form.lines.last_index = len(form.lines.entries) - 1
+    rows.last_index = len(rows.entries) - 1
 
 
 def _products_say(form: InvoiceForm) -> None:
@@ -308,6 +324,10 @@ def _fill_invoice(invoice: Invoice, form: InvoiceForm) -> None:
     invoice.reference = clean(form.reference.data)
     invoice.currency, invoice.amounts = form.currency.data, form.amounts.data
     invoice.status = form.status.data
+    for each in _MORE:
+        setattr(invoice, each, getattr(form, each).data or None)
+    invoice.tax_mode = form.tax_mode.data or "group"
+    invoice.charges = _charges(form) or None
     _products_say(form)
     invoice.lines = _lines(form)
     invoice.count()
@@ -329,15 +349,36 @@ def _lines(form: InvoiceForm) -> list[InvoiceLine]:
                 quantity=Decimal(1) if line.quantity.data is None else line.quantity.data,
                 unit_price=line.unit_price.data or Decimal(0),
                 discount=line.discount.data or Decimal(0),
+                discount_amount=line.discount_amount.data or None,
                 tax_rate=line.tax_rate.data or Decimal(0),
+                taxes=line.tax_rate.taxes,
             )
         )
     return found
 
 
+def _charges(form: InvoiceForm) -> list[dict[str, Any]]:
+    """The entered charges; empty ones are left out."""
+    found: list[dict[str, Any]] = []
+    for entry in form.charges.entries:
+        one = entry.form
+        if not one.amount.data:
+            continue
+        rate = one.tax_rate.data
+        taxes = one.tax_rate.taxes or (
+            [{"name": f"{format(rate, 'f')} %", "rate": rate, "compound": False}] if rate else []
+        )
+        said = clean(one.description.data) or "Charge"
+        found.append({"description": said, "amount": one.amount.data, "taxes": taxes})
+    return found
+
+
 def _totals(form: InvoiceForm) -> tuple[DocumentTotals, Sequence[Decimal | None]]:
     """What the form adds up to now, and each entry's amount, in the arithmetic of a save."""
-    totals = count_lines(_lines(form), form.amounts.data or "exclusive")
+    more = {each: getattr(form, each).data for each in _MORE}
+    more["tax_mode"] = more["tax_mode"] if more["tax_mode"] == "individual" else "group"
+    amounts = form.amounts.data or "exclusive"
+    totals = count_lines(_lines(form), amounts, charges=_charges(form), **more)
     nets = iter(totals.nets)
     return totals, [None if e.form.blank() else next(nets) for e in form.lines.entries]
 

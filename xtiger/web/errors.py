@@ -25,6 +25,7 @@ def put_on(house: Blueprint | Flask) -> None:
     house.register_error_handler(403, refused)
     house.register_error_handler(404, missing)
     house.register_error_handler(405, missing)
+    house.register_error_handler(413, bad_request)
     house.register_error_handler(500, broken)
     house.register_error_handler(XTigerError, unable)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -29,6 +29,7 @@ from wtforms import (
 from wtforms.validators import InputRequired, Optional, StopValidation
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from xtiger.domain.money import Tax, combined_rate
 from xtiger.web.words import say
 
 
@@ -100,6 +101,61 @@ class ExactField(StringField):  # type: ignore[misc]
         return "" if self.data is None else format(self.data, "f")
 
 
+#: How one tax of several is written: "5", or "5 compound".
+_COMPOUND = "compound"
+_MOST_TAXES = 5
+
+
+class TaxesField(ExactField):
+    """One tax in percent, or several: "4.5 + 10", "10 + 5 compound".
+
+    `data` is what they come to together; `taxes` lists them where there are several.
+    """
+
+    taxes: Sequence[Mapping[str, Any]] | None = None
+
+    def process_data(self, value: Any) -> None:
+        if isinstance(value, Sequence):
+            self._take([(one["rate"], bool(one.get("compound"))) for one in value])
+        else:
+            self.taxes, self.data = None, value
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        text = valuelist[0].strip() if valuelist else ""
+        self.taxes = None
+        if "+" not in text and _COMPOUND not in text:
+            super().process_formdata(valuelist)
+            return
+        found: list[tuple[Decimal, bool]] = []
+        for part in text.split("+"):
+            number, _, word = part.strip().partition(" ")
+            try:
+                rate = Decimal(number)
+            except InvalidOperation:
+                rate = Decimal("NaN")
+            sound = rate.is_finite() and 0 < rate <= 100 and rate == round(rate, 8)
+            if not sound or word.strip() not in ("", _COMPOUND) or len(found) == _MOST_TAXES:
+                self.data = None
+                raise ValueError(say("form.taxes", value=text))
+            found.append((rate, bool(word)))
+        self._take(found)
+
+    def _take(self, found: Sequence[tuple[Decimal, bool]]) -> None:
+        self.taxes = [
+            {"name": f"{format(rate, 'f')} %", "rate": rate, "compound": compound}
+            for rate, compound in found
+        ]
+        made = combined_rate([Tax("", rate, compound) for rate, compound in found])
+        self.data = round(made, 8)
+
+    def _value(self) -> str:
+        if self.raw_data or not self.taxes:
+            return super()._value()
+        return " + ".join(
+            f"{one['rate']:f}{f' {_COMPOUND}' if one['compound'] else ''}" for one in self.taxes
+        )
+
+
 class DayField(DateField):  # type: ignore[misc]
     """A plain day."""
 
@@ -169,65 +225,6 @@ class RecipientsForm(FlaskForm):  # type: ignore[misc]
     addresses = TextAreaField("Addresses, one a line", render_kw={"rows": "5"})
 
 
-class ProfileForm(FlaskForm):  # type: ignore[misc]
-    """What syncs of one module to one organisation."""
-
-    seen = HiddenField()
-    enabled = BooleanField("On")
-    rule = RadioField(
-        "Sync Records",
-        choices=[
-            SelectChoice("all", "All records"),
-            SelectChoice("ticked", "Enable Xero Sync: only ticked"),
-            SelectChoice("status", "By status"),
-        ],
-    )
-    statuses = TicksField("Statuses")
-    created_from = DayField("Created from", [Optional()])
-    target_status = RadioField(
-        "Create in Xero as",
-        choices=[
-            SelectChoice("DRAFT", "Draft"),
-            SelectChoice("SUBMITTED", "Submitted"),
-            SelectChoice("AUTHORISED", "Authorised"),
-        ],
-    )
-    add_needed = RadioField(
-        "Needed records (contact, product)",
-        choices=[
-            SelectChoice("1", say("what.needed.add")),
-            SelectChoice("0", say("what.needed.wait")),
-        ],
-    )
-    order = RadioField(
-        "Order",
-        choices=[
-            SelectChoice("normal", "normal"),
-            SelectChoice("strict", "strict"),
-        ],
-    )
-    deleted = RadioField(
-        "Deleted in the CRM",
-        choices=[
-            SelectChoice("leave", "leave"),
-            SelectChoice("remove", say("what.deleted.status.label")),
-        ],
-    )
-    route_field = SelectField("Only where")
-    route_value = StringField("is", [at_most(255)])
-    retries = WholeField("Retries by schedule", [Optional(), between(Decimal(0), Decimal(20))])
-
-    def validate_statuses(self, field: Field) -> None:
-        """The rule by status needs at least one."""
-        if self.rule.data == "status" and not field.data:
-            raise ValidationError(say("what.rule.status.empty"))
-
-    def validate_route_value(self, field: Field) -> None:
-        """Both halves of a condition, or none."""
-        if bool(clean(field.data)) != bool(self.route_field.data):
-            raise ValidationError(say("what.route.half"))
-
-
 class ContactForm(FlaskForm):  # type: ignore[misc]
     """A contact of the small CRM."""
 
@@ -276,9 +273,13 @@ class LineForm(Form):  # type: ignore[misc]
     discount = ExactField(
         "Discount %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
     )
-    tax_rate = ExactField(
-        "Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
-    )
+    discount_amount = ExactField("Discount as an amount", [Optional()], render_kw=_PRICE)
+    tax_rate = TaxesField("Tax %", [Optional(), between(Decimal(0), Decimal(100))])
+
+    def validate_discount_amount(self, field: Field) -> None:
+        """In percent or as an amount, not both."""
+        if field.data and self.discount.data:
+            raise ValidationError(say("form.discounts"))
 
     def blank(self) -> bool:
         """Whether nothing was entered in it."""
@@ -288,6 +289,20 @@ class LineForm(Form):  # type: ignore[misc]
             or self.unit_price.data is not None
             or self.unit_price.errors
         )
+
+
+class ChargeForm(Form):  # type: ignore[misc]
+    """One charge of an invoice: shipping and the like."""
+
+    description = StringField("Charge", [at_most(4000)])
+    amount = ExactField("Amount", render_kw=_PRICE)
+    tax_rate = TaxesField("Tax %", [Optional(), between(Decimal(0), Decimal(100))])
+
+    def validate_amount(self, field: Field) -> None:
+        """A charge that was begun has an amount."""
+        begun = clean(self.description.data) or self.tax_rate.data is not None
+        if begun and field.data is None and not field.errors:
+            raise ValidationError(say("form.required", label=field.label.text))
 
 
 class InvoiceForm(FlaskForm):  # type: ignore[misc]
@@ -309,6 +324,36 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
         ],
     )
     lines = FieldList(FormField(LineForm))
+    tax_mode = RadioField(
+        "Tax is counted",
+        default="group",
+        choices=[
+            SelectChoice("group", "once a rate"),
+            SelectChoice("individual", "on each line"),
+        ],
+    )
+    header_discount = ExactField(
+        "Discount on all, %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
+    )
+    header_discount_amount = ExactField("Discount on all", [Optional()], render_kw=_PRICE)
+    charges = FieldList(FormField(ChargeForm))
+    adjustment = ExactField("Adjustment", [Optional()], render_kw=_PRICE)
+    withheld = ExactField("Tax withheld", [Optional(), between(Decimal(0))], render_kw=_PRICE)
+
+    def validate_header_discount_amount(self, field: Field) -> None:
+        """In percent or as an amount, not both."""
+        if field.data and self.header_discount.data:
+            raise ValidationError(say("form.discounts"))
+
+    def more(self) -> bool:
+        """Whether anything stands in the part that is folded away while it is empty."""
+        fields = [self.header_discount, self.header_discount_amount, self.adjustment]
+        fields += [self.withheld, *(entry.form.discount_amount for entry in self.lines.entries)]
+        return (
+            self.tax_mode.data == "individual"
+            or bool(self.charges.entries)
+            or any(field.data or field.errors for field in fields)
+        )
 
     def validate_currency(self, field: Field) -> None:
         """Three letters, kept in capitals."""

@@ -267,6 +267,7 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
                 ("API details", "api_details", "key", "setup"),
                 ("What syncs", "what_syncs", "sliders", "setup"),
                 ("Mapping", "mapping", "shuffle", "setup"),
+                ("Xero Accounts", "xero_accounts", "journal-check", "setup"),
                 ("Email notification", "email_notification", "envelope", "reports"),
             ],
         ),
@@ -303,6 +304,7 @@ def _section(endpoint: str) -> str:
         ("api_", "api_details"),
         ("what_", "what_syncs"),
         ("mapping", "mapping"),
+        ("xero_accounts", "xero_accounts"),
         ("email_", "email_notification"),
     ):
         if endpoint.startswith(prefix):

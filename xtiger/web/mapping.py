@@ -1,133 +1,277 @@
-"""Mapping: where each Xero field's value comes from, as the templates in use have it."""
+"""Mapping: where each Xero field's value comes from, proved on a real record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from flask import abort, redirect, url_for
+from flask import abort, redirect, request, url_for
 
-from xtiger.domain.defaults import MappingTemplate, Row
-from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target
-from xtiger.domain.records import DOCUMENTS, DocumentType, Module, ModuleInfo
-from xtiger.domain.resources import RESOURCE_OF
-from xtiger.domain.transforms import Constant, Field, TemplateFault, Transform, as_text
-from xtiger.store import profiles
+from xtiger.domain.automap import proposals
+from xtiger.domain.defaults import MappingTemplate
+from xtiger.domain.records import DOCUMENTS, DocumentType, Module
+from xtiger.domain.transforms import TemplateFault
+from xtiger.engine import kept_tests, mapping_checks, mapping_trials, mappings
+from xtiger.engine.mapping_trials import Change
+from xtiger.engine.mapping_versions import Carried, Refused, read_version, save
+from xtiger.engine.mapping_versions import imported as read_import
+from xtiger.engine.mappings import Bench
+from xtiger.store import templates
 from xtiger.store.models import Template
+from xtiger.store.templates import MOST_TESTS, Place, Stale, TooManyTests
+from xtiger.web import formats, mapping_form, mapping_reading
 from xtiger.web.access import needs
-from xtiger.web.actions import module_of
-from xtiger.web.frame import load, page, xt
+from xtiger.web.actions import done, module_of, name, whole
+from xtiger.web.frame import clock_time, load, now, page, xt
+from xtiger.web.mapping_form import Draft
+from xtiger.web.mapping_page import (
+    MOST_TESTED,
+    Said,
+    chosen_subjects,
+    partly_of,
+    place_values,
+    shown,
+    why,
+)
+from xtiger.web.mapping_words import changed
 from xtiger.web.routes import Routes
+from xtiger.web.words import say
 
 routes = Routes()
-
-#: Transforms by what people call them here.
-STEPS: Mapping[str, str] = {
-    "default": "first that isn't empty",
-    "concat": "joined",
-    "lookup": "looked up",
-    "date": "as a day",
-    "text": "as text",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One row: the Xero field and the steps of its value in words."""
-
-    target: str
-    required: bool
-    source: str
-    transform: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One template in use."""
-
-    kind: str
-    template: Template
-    rows: tuple[Shown, ...]
-    line_rows: tuple[Shown, ...]
-    fault: str | None = None
+#: The most records in Xero that one page builds anew to count what would change.
+MOST = 2_000
 
 
 @routes.get("/mapping")
 @needs("setup")
 def mapping() -> Any:
-    """The first organisation's invoices, or the page that says what is missing."""
+    """The chosen organisation's and module's mapping, or the page that says what is missing."""
     with xt().services.database.read() as session:
         frame = load(session)
     first = frame.chosen or (frame.organisations[0] if frame.organisations else None)
-    if first is not None:
-        return redirect(
-            url_for("xtiger.mapping_of", org=first.id, module=Module.INVOICES.value), 302
-        )
-    return page("xtiger/mapping.html", organisation=None, tables=[], module=Module.INVOICES)
+    if first is None:
+        return page("xtiger/mapping_none.html", module=Module.INVOICES)
+    module = module_of(request.args.get("module") or Module.INVOICES.value)
+    kept: dict[str, Any] = {
+        one: request.args[one] for one in ("type", "record") if request.args.get(one)
+    }
+    if module not in DOCUMENTS:
+        kept.pop("type", None)
+    return redirect(url_for("xtiger.mapping_of", org=first.id, module=module.value, **kept), 302)
 
 
 @routes.get("/mapping/<int:org>/<module>")
 @needs("setup")
 def mapping_of(org: int, module: str) -> Any:
-    """The templates in use for one module of one organisation."""
+    """The version in use, with its results for a record."""
+    on = bench_of(org, module, request.args.get("type"))
+    said = Said()
+    template = MappingTemplate(on.place.module, on.place.document_type)
+    if on.latest is not None:
+        try:
+            template = MappingTemplate.from_json(on.latest.body)
+        except TemplateFault as wrong:
+            said.faults.append(wrong.sentence)
+    else:
+        said.done.append(say("mapping.unmade"))
+    draft = mapping_form.draft_of(on, template, seen=on.seen)
+    draft.record = request.args.get("record", "")
+    saved = whole(request.args.get("saved"))
+    if saved and on.latest is not None and saved == on.latest.version and not said.faults:
+        said.change = _change(on, template, said)
+        said.done.append(say("mapping.saved", version=saved))
+    return shown(on, draft, said)
+
+
+@routes.post("/mapping/<int:org>/<module>")
+@needs("setup")
+def mapping_act(org: int, module: str) -> Any:
+    """One of the page's buttons. Only Save and the tests' own change anything."""
+    on = bench_of(org, module, request.form.get("type"))
+    draft = mapping_form.draft_from(on, request.form)
+    said = Said()
+    act, _, value = request.form.get("act", "show").partition(":")
+    acts = {"automap": _auto_map, "test": _test, "keep": _keep, "drop": _drop}
+    if act == "save":
+        return _save(on, draft, said)
+    if act in acts:
+        acts[act](on, draft, said, value)
+    return shown(on, draft, said)
+
+
+def bench_of(org: int, module: str, kind: str | None) -> Bench:
+    """What the address names, or 404."""
     chosen = module_of(module)
-    info = xt().services.crm.modules().get(chosen)
     with xt().services.database.read() as session:
-        frame = load(session)
-        organisation = frame.organisation(org)
-        if organisation is None:
+        if load(session).organisation(org) is None:
             abort(404)
-        kinds: list[DocumentType | None] = list(DocumentType) if chosen in DOCUMENTS else [None]
-        found = [(kind, profiles.template(session, org, chosen, kind)) for kind in kinds]
-    return page(
-        "xtiger/mapping.html",
-        organisation=organisation,
-        module=chosen,
-        modules=list(Module),
-        tables=[_table(kind, row, info) for kind, row in found if row is not None],
-    )
+    if chosen not in xt().services.crm.modules():
+        abort(404)
+    found = None
+    if chosen in DOCUMENTS:
+        found = next((one for one in DocumentType if one.value == kind), DocumentType.INVOICE)
+    return mappings.bench(xt().services, Place(org, chosen, found))
 
 
-def _table(kind: DocumentType | None, row: Template, info: ModuleInfo | None) -> Table:
+# -- the buttons ------------------------------------------------------------------------------
+
+
+def _auto_map(on: Bench, draft: Draft, said: Said, _value: str) -> None:
+    """Proposes a source for each empty row; nothing filled is touched."""
+    rows = mapping_reading.readable_rows(draft)
+    template = partly_of(on, draft)
+    proposed = dict(zip(("fields", "lines"), proposals(template, on.info), strict=True))
+    count = 0
+    for place, row in enumerate(draft.rows):
+        found = next((one for one in proposed[row.where] if one.to == row.to), None)
+        if found is not None and not row.sent and found not in rows[row.where]:
+            draft.rows[place] = mapping_form.row_form(row.where, row.to, row.target, found)
+            draft.rows[place].proposed = True
+            count += 1
+    if count:
+        said.done.append(say("mapping.proposed", count=formats.counted(count, "field")))
+    else:
+        said.done.append(say("mapping.proposed.none"))
+
+
+def _test(on: Bench, draft: Draft, said: Said, _value: str) -> None:
+    """Builds one to five records as they would be sent."""
+    template = _whole(on, draft, said)
+    if template is None:
+        return
+    chosen = chosen_subjects(on, draft)
+    if not 1 <= len(chosen) <= MOST_TESTED:
+        said.faults.append(say("mapping.test.choose"))
+        said.status = 422
+        return
+    said.trials = [mapping_trials.trial(xt().services, on, template, one) for one in chosen]
+    said.change = _change(on, template, said)
+
+
+def _keep(on: Bench, draft: Draft, said: Said, value: str) -> None:
+    """Keeps what a record makes now as a test."""
+    template = _whole(on, draft, said)
+    if template is None:
+        return
+    draft.chosen = draft.chosen or [value]
+    services = xt().services
+    for subject in chosen_subjects(on, draft):
+        if subject.record.ref.id != value:
+            continue
+        sample = kept_tests.sample_of(subject)
+        expected = kept_tests.worth_keeping(services, on, template, sample)
+        if not expected:
+            said.faults += mapping_trials.trial(services, on, template, subject).faults
+            continue
+        label = subject.record.label[:255]
+        try:
+            with services.database.write() as session:
+                templates.keep_test(
+                    session,
+                    on.place,
+                    label,
+                    sample=sample,
+                    expected=expected,
+                    who=name(),
+                    now=now(),
+                )
+        except TooManyTests:
+            said.faults.append(say("mapping.kept.full", most=MOST_TESTS))
+        else:
+            said.done.append(say("mapping.kept", name=label))
+
+
+def _drop(on: Bench, draft: Draft, said: Said, value: str) -> None:
+    """Removes a kept test; the entries stay."""
+    with xt().services.database.write() as session:
+        dropped = templates.drop_test(session, on.place, whole(value) or 0)
+    if dropped is not None:
+        said.done.append(say("mapping.kept.dropped", name=dropped))
+
+
+def _save(on: Bench, draft: Draft, said: Said) -> Any:
+    """Saves the entries as the next version, or shows them again with what keeps them from it."""
+    template = _whole(on, draft, said)
+    if template is None:
+        return shown(on, draft, said)
+    return keep(on, draft, template, said, seen=draft.seen, carried=_carried(on, draft))
+
+
+def keep(
+    on: Bench,
+    draft: Draft,
+    template: MappingTemplate,
+    said: Said,
+    *,
+    seen: int,
+    carried: Sequence[Carried] = (),
+    words: str = "",
+    same: str = "",
+) -> Any:
+    """Saves a template, or shows its entries with the reasons.
+
+    `words` say what was done, with {version} in them; `same` that nothing was different.
+    """
     try:
-        template = MappingTemplate.from_json(row.body)
+        saved = save(xt().services, on, template, seen=seen, who=name(), carried=carried)
+    except Stale as stale:
+        return _stale(on, draft, template, stale.latest, said)
+    except TooManyTests:
+        said.faults.append(say("mapping.kept.full", most=MOST_TESTS))
+    except Refused as refused:
+        mapping_reading.note(draft, refused.problems)
+        said.faults += [sentence for one in refused.failed for sentence in why(one)]
+        if refused.failed:
+            said.faults.append(say("mapping.kept.help"))
+    else:
+        if not saved.new:
+            done(same or say("mapping.saved.same", version=saved.version))
+            return redirect(url_for("xtiger.mapping_of", **place_values(on)), 303)
+        if words:
+            done(words.replace("{version}", str(saved.version)))
+        kept: dict[str, Any] = {"record": draft.record} if draft.record else {}
+        return redirect(
+            url_for("xtiger.mapping_of", **place_values(on), saved=saved.version, **kept), 303
+        )
+    said.status = 422
+    return shown(on, draft, said)
+
+
+def _stale(on: Bench, draft: Draft, template: MappingTemplate, latest: Template, said: Said) -> Any:
+    """The entries again, beside what somebody else saved; the next Save goes over it."""
+    said.status = 409
+    said.faults.append(say("mapping.stale", who=latest.author, time=clock_time(latest.made_at)))
+    theirs = read_version(latest)
+    said.beside = changed(on, theirs.differences(template))
+    said.beside_who = f"v{latest.version}, {latest.author}"
+    draft.seen = latest.version
+    return shown(mappings.bench(xt().services, on.place), draft, said)
+
+
+def _carried(on: Bench, draft: Draft) -> list[Carried]:
+    """The tests that an import brought, read again: a form proves nothing."""
+    if not draft.carried:
+        return []
+    try:
+        return read_import(on, draft.carried.encode("utf-8", "replace"))[1]
+    except TemplateFault:
+        return []
+
+
+def _whole(on: Bench, draft: Draft, said: Said) -> MappingTemplate | None:
+    """The entries as a template that can be used, None with the faults noted."""
+    template = mapping_reading.read(on, draft)
+    if template is not None:
+        mapping_reading.note(draft, mapping_checks.problems(on, template))
+    if template is None or draft.faults or any(row.faults for row in draft.rows):
+        said.status = 422
+        return None
+    return template
+
+
+def _change(on: Bench, template: MappingTemplate, said: Said) -> Change | None:
+    try:
+        return mapping_trials.would_change(xt().services, on, template, most=MOST)
     except TemplateFault as wrong:
-        return Table(kind.value if kind else "", row, (), (), wrong.sentence)
-    fields = {field.name: field.label for field in (info.fields if info else ())}
-    line_fields = {field.name: field.label for field in (info.line_fields if info else ())}
-    return Table(
-        kind.value if kind else "",
-        row,
-        tuple(
-            _shown(each, fields, TARGETS[RESOURCE_OF[template.module]]) for each in template.fields
-        ),
-        tuple(_shown(each, line_fields, LINE_TARGETS) for each in template.lines),
-    )
-
-
-def _shown(row: Row, labels: Mapping[str, str], targets: Mapping[str, Target]) -> Shown:
-    target = targets.get(row.to)
-    return Shown(
-        target=row.to,
-        required=row.required or bool(target and target.required),
-        source=" · ".join(_sources(row.source, labels)) or "–",
-        transform=", ".join(dict.fromkeys(_steps(row.source))) or "–",
-    )
-
-
-def _sources(source: Transform, labels: Mapping[str, str]) -> list[str]:
-    """The fields and fixed values a transform draws on, as people call them."""
-    if isinstance(source, Constant):
-        return [f"“{as_text(source.value)}”"]
-    if isinstance(source, Field):
-        link, dot, name = source.field.partition(".")
-        label = labels.get(link, link)
-        return [f"{label}: {name.replace('_', ' ')}" if dot else label]
-    return [found for part in source.inner() for found in _sources(part, labels)]
-
-
-def _steps(source: Transform) -> list[str]:
-    """What happens to the value; a plain field or fixed value is no step."""
-    own = [] if isinstance(source, Constant | Field) else [STEPS.get(source.name, source.name)]
-    return own + [step for part in source.inner() for step in _steps(part)]
+        said.faults.append(wrong.sentence)
+        return None

@@ -22,6 +22,7 @@ from xtiger.web.access import needs
 from xtiger.web.actions import back, done, fault, go, name, spoken, ticked, whole
 from xtiger.web.checking import sides
 from xtiger.web.frame import Frame, load, now, page, xt
+from xtiger.web.meeting import alike
 from xtiger.web.pausing import pausables, pauses
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
@@ -456,6 +457,7 @@ def queue_item(position: int) -> Any:
         sentence = reasons(session, [item], now(), reserve=_reserve()).get(item.id) or item.sentence
         entries = _entries(session, item)
         two = sides(session, item, entries) if item.state == State.CHECK else None
+        met = alike(session, item)
     return page(
         "xtiger/queue_item.html",
         item=item,
@@ -465,6 +467,7 @@ def queue_item(position: int) -> Any:
         entries=entries,
         sentence=sentence or SENTENCES[State(item.state)],
         sides=two,
+        alike=met,
         crumbs=[("Queue", url_for("xtiger.queue"))],
     )
 

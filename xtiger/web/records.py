@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import XTigerError
+from xtiger.domain.reckoning import Reckoning
 from xtiger.domain.records import (
     DOCUMENTS,
     DocumentType,
@@ -24,6 +25,7 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.selection import RuleKind
 from xtiger.engine import intake, scheduler
+from xtiger.engine.reckoning import reckoned
 from xtiger.engine.standing import Standing, standing, standings
 from xtiger.store import profiles
 from xtiger.store.models import LogEntry
@@ -242,6 +244,7 @@ def record(module: str, record_id: str) -> Any:
         load(session)
         values = _standing_values(session, found)
     info = xt().services.crm.modules()[found.ref.module]
+    counted, where = _counted(found, values["standings"], values["flag"])
     parents = xt().services.crm.fetch_many(found.parents())
     return page(
         "xtiger/record.html",
@@ -251,8 +254,23 @@ def record(module: str, record_id: str) -> Any:
         currency=found.fields.get("currency"),
         documents=found.ref.module in DOCUMENTS,
         types=list(DocumentType),
+        counted=counted,
+        counted_for=where,
         **values,
     )
+
+
+def _counted(
+    found: Record, standings: Sequence[Standing], flag: SyncFlag
+) -> tuple[Reckoning | None, str]:
+    """A document as the CRM and as Xero count it, and in which organisation."""
+    row = next((one.organisation for one in standings if one.organisation is not None), None)
+    if row is None or not found.lines:
+        return None, ""
+    try:
+        return reckoned(xt().services, found, row.id, flag.document_type), row.name
+    except XTigerError as error:
+        return Reckoning(refusal=error.sentence), row.name
 
 
 @routes.get("/records/<module>/<record_id>/_live")

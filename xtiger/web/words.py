@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xtiger.domain.records import Module
+from xtiger.web import map_words, what_words
 
 #: `{x}` is filled in by `say`.
 WORDS: Mapping[str, str] = {
@@ -77,6 +78,10 @@ WORDS: Mapping[str, str] = {
     "type.Invoice": "you are owed",
     "type.Bill": "you owe",
     "record.no_organisation": "No organisation is connected yet.",
+    "record.money.refused": "It isn't sent: {why}",
+    "record.money.alert": (
+        "Xero's editor will remark on the tax: its lines carry more than 0.05 other than its own."
+    ),
     "record.no_history": "Nothing has happened to it yet.",
     "record.sent": "{label} is on its way: see its run.",
     "record.not_sent": "{label} has nothing to send. The reason stands below.",
@@ -147,6 +152,12 @@ WORDS: Mapping[str, str] = {
     "check.as_of": "As of {time}.",
     "check.forgotten": "What was sent is no longer kept. Look in the CRM and in Xero.",
     "queue.no_attempts": "It hasn't been sent yet.",
+    "met.choose": "Choose one of those Xero has, or say that it is a new one.",
+    "met.linked": "It is linked with Xero's {label} and goes on in its old place, #{position}.",
+    "met.new": "It is created as a new one, in its old place, #{position}.",
+    "met.help": "What is linked keeps what Xero has; only the fields that What syncs lists go "
+    "over it. Xero takes no second contact in use of the same name: for a new one rename it first.",
+    "met.gone": "Xero had nothing like it any more when it was last read. Retry it.",
     "queue.no_chain": "It waits for nothing, and nothing waits for it.",
     # runs
     "runs.empty": "No run yet. Sync on the Dashboard starts the first one.",
@@ -238,42 +249,7 @@ WORDS: Mapping[str, str] = {
     "api.disconnected": "{organisation} is disconnected. Nothing was deleted.",
     "api.refreshed": "Accounts and tax rates of {organisation} were read from Xero.",
     "api.reference.none": "Accounts and tax rates haven't been read yet.",
-    # what syncs
-    "what.help": "Which records go, and when they count. Saving never sends.",
-    "what.none": "No organisation is connected yet, so nothing syncs.",
-    "what.saved": "Saved. Nothing was sent; what is selected goes with the next Sync or when it "
-    "changes.",
-    "what.count": "Selects {selected} of {all}.",
-    "what.count.part": "Selects {selected} of the first {all}.",
-    "what.rule.all": "Every record goes.",
-    "what.rule.ticked": "Only records with Allow Xero Sync ticked go.",
-    "what.rule.status": "Records go once they have one of these statuses.",
-    "what.rule.status.none": "This CRM's records of this kind have no status.",
-    "what.rule.status.empty": "Choose at least one status, or another rule.",
-    "what.created.help": "Records created before this day stay out. Empty: any day.",
-    "what.route.help": "Only documents whose field has this value go to {organisation}. "
-    "Empty: it is the default for all others.",
-    "what.route.half": "Give both the field and its value, or leave both empty.",
-    "what.needed.add": "add them by themselves",
-    "what.needed.wait": "wait until somebody adds them",
-    "what.retries.help": "How often scheduled runs take a failed record again by themselves.",
-    "what.order.normal": "Full calls; what fails waits alone, with what depends on it.",
-    "what.order.strict": "One call at a time. What fails or waits holds everything behind it, "
-    "until somebody mends it.",
-    "what.deleted.leave": "What is in Xero stays there.",
-    "what.deleted.status": "A draft is deleted, an authorised one voided. Xero can't undo that, "
-    "and refuses it for paid ones.",
-    "what.deleted.status.label": "delete or void in Xero",
-    "what.deleted.archive": "Xero has no delete for these; they are archived.",
-    "what.deleted.archive.label": "archive in Xero",
-    "what.deleted.delete": "It is deleted in Xero; Xero refuses that once it is used.",
-    "what.deleted.delete.label": "delete in Xero",
-    "what.deleted.none": "Xero keeps these for good.",
-    "what.deleted.none.label": "delete in Xero (not possible)",
-    "what.paused": "{what}: paused since {time} by {by}. Nothing of it is sent.",
-    "what.changed": "{who} changed this while you edited it. Your entries are below, unsaved; "
-    "compare and save again.",
-    "what.direction": "CRM to Xero",
+    **what_words.WORDS,
     # e-mail notification
     "mail.help": "These addresses get the mail after each sync, one address a line.",
     "mail.saved": "Saved: {count} the mail after each sync.",
@@ -283,9 +259,7 @@ WORDS: Mapping[str, str] = {
     "mail.own.on": "You get the mail after each sync at {address}.",
     "mail.own.off": "You don't get the mail after each sync.",
     "mail.none": "No report yet; the first comes after the next run.",
-    # mapping
-    "mapping.help": "Where each Xero field's value comes from.",
-    "mapping.none": "No mapping template is in use for {module} yet. Choose an organisation first.",
+    **map_words.WORDS,
     # CRM forms
     "crm.saved": "{label} is saved.",
     "crm.saved.sync": "{label} is saved and on its way to Xero.",
@@ -293,6 +267,11 @@ WORDS: Mapping[str, str] = {
     "crm.code.help": "Give a part number: Xero needs an item code of up to 30 characters.",
     "crm.no_contacts": "An invoice needs a contact. Make one first.",
     "crm.lines.none": "Add at least one line.",
+    "crm.more.tax": (
+        "With “once a rate” the discount on all is taken off before tax, with “on each line” "
+        "off the total."
+    ),
+    "crm.more.taxes": "A line with several taxes: write 4.5 + 10, or 10 + 5 compound, as its tax.",
     "crm.number.taken": "{number} is taken. Choose another number.",
     "crm.code.taken": "Another product has the part number {code}.",
     # forms
@@ -304,6 +283,8 @@ WORDS: Mapping[str, str] = {
     "form.choice": "Choose one of the list.",
     "form.least": "{label} can't be less than {least}.",
     "form.most": "{label} can't be more than {most}.",
+    "form.taxes": "{value} isn't a tax. Write 15, or several as 4.5 + 10 or 10 + 5 compound.",
+    "form.discounts": "A discount is in percent or an amount: leave one of the two empty.",
     "form.currency": "A currency is three letters, such as NZD.",
     "form.limit": "Xero allows 1,000 or 5,000 calls a day; choose one of them.",
     "form.whole": "{value} isn't a whole number.",
@@ -329,6 +310,7 @@ PAGES: Mapping[str, str] = {
     "connection": "API details",
     "mapping": "Mapping",
     "what_syncs": "What syncs",
+    "xero_accounts": "Xero Accounts",
     "email_notification": "Email notification",
 }
 

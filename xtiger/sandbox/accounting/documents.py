@@ -93,6 +93,9 @@ class Documents(Endpoint):
     always_four = False
     #: whether a lock date concerns it (orders and quotes don't move the books)
     locks = True
+    #: Statuses in which lock dates leave a document alone. EzzyBills' and FYI's guides have it so:
+    #: "Draft" and "Waiting Approval" go into a locked period, and can't be approved there.
+    spared: frozenset[str] = frozenset({"DRAFT", "SUBMITTED", "DELETED"})
     # messages that differ between kinds
     unknown = "An existing document with that id could not be found"  # own words
     bad_create = validation.INVALID_CREATE_STATUS
@@ -393,7 +396,10 @@ class Documents(Endpoint):
             errors.append(self.bad_change)
         if self.locks:
             lock = books.system_lock()
-            if lock and (body["Date"] <= lock or (stored and stored.body["Date"] <= lock)):
+            kept = [body, stored.body] if stored else [body]
+            if lock and any(
+                one["Date"] <= lock and one["Status"] not in self.spared for one in kept
+            ):
                 errors.append(validation.LOCKED)
         if body["CurrencyCode"] not in books.organisation.rates:
             errors.append(validation.currency_not_subscribed(body["CurrencyCode"]))

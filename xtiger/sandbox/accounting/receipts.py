@@ -41,6 +41,7 @@ class Receipts(Documents):
         "SUBMITTED": ("SUBMITTED", "DRAFT"),
     }
     approved = ("SUBMITTED", "AUTHORISED")
+    spared: frozenset[str] = frozenset()
     unknown = validation.RECEIPT_UNKNOWN
     bad_create = validation.RECEIPT_STATUS
     bad_change = validation.RECEIPT_STATUS

@@ -1,0 +1,67 @@
+"""Documents of a locked period, by what their profile says."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from xtiger.domain.locked import in_open_period
+from xtiger.domain.payloads import Built
+from xtiger.domain.selection import Locked
+
+JUNE = date(2026, 6, 30)
+
+
+def built(day: str = "2026-06-03", status: str = "AUTHORISED") -> Built:
+    payload = {"InvoiceNumber": "INV-1", "Date": day, "DueDate": "2026-06-20", "Status": status}
+    return Built(payload, {"Status": status, "Total": 1})
+
+
+def there(day: str, status: str = "AUTHORISED") -> dict[str, Any]:
+    return {"Date": day, "Status": status}
+
+
+@pytest.mark.parametrize(
+    ("how", "agreed", "day", "status"),
+    [
+        (Locked.HOLD, None, "2026-06-03", "AUTHORISED"),
+        (Locked.FIRST_OPEN_DAY, None, "2026-07-01", "AUTHORISED"),
+        (Locked.AS_DRAFT, None, "2026-06-03", "DRAFT"),
+        # A draft that waits in Xero may still get its day, or stay a draft.
+        (Locked.FIRST_OPEN_DAY, there("2026-06-03", "DRAFT"), "2026-07-01", "AUTHORISED"),
+        (Locked.AS_DRAFT, there("2026-06-03", "DRAFT"), "2026-06-03", "DRAFT"),
+        # What is authorised there stays what it is, on the day it was given.
+        (Locked.FIRST_OPEN_DAY, there("2026-05-01"), "2026-06-03", "AUTHORISED"),
+        (Locked.FIRST_OPEN_DAY, there("2026-06-10"), "2026-06-10", "AUTHORISED"),
+        (Locked.FIRST_OPEN_DAY, there("2026-07-01"), "2026-07-01", "AUTHORISED"),
+        (Locked.AS_DRAFT, there("2026-06-03"), "2026-06-03", "AUTHORISED"),
+    ],
+)
+def test_a_locked_day(how: Locked, agreed: Any, day: str, status: str) -> None:
+    made = in_open_period(built(), how, JUNE, agreed)
+    assert (made.payload["Date"], made.payload["Status"], made.meant["Status"]) == (
+        day,
+        status,
+        status,
+    )
+    assert made.meant["Total"] == 1
+    assert made.payload["DueDate"] == "2026-06-20"
+
+
+@pytest.mark.parametrize("how", Locked)
+@pytest.mark.parametrize(
+    ("day", "status", "until"),
+    [
+        ("2026-07-01", "AUTHORISED", JUNE),
+        ("2026-06-03", "DRAFT", JUNE),
+        ("2026-06-03", "SUBMITTED", JUNE),
+        ("2026-06-03", "AUTHORISED", None),
+    ],
+)
+def test_what_isnt_locked_stays_as_it_is(
+    how: Locked, day: str, status: str, until: date | None
+) -> None:
+    made = built(day, status)
+    assert in_open_period(made, how, until, None) is made
