@@ -177,7 +177,7 @@ class Settings:
     #: What Xero signs its webhooks with.
     xero_webhook_key: str = _setting(_text, "", secret=True)
     #: How often the schedule looks for what is due: what goes at once goes within this time.
-    sync_interval: int = _setting(_whole(1, 86_400), 5)
+    sync_interval: int = _setting(_whole(1, 86_400), 60)
     #: Of a day's calls so many in a hundred are kept for invoices and payments.
     day_reserve: int = _setting(_whole(0, 90), 10)
     #: How many organisations one process works on at once; more of them take turns.

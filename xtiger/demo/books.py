@@ -118,10 +118,27 @@ class Sent:
     ok: bool
     contact_id: str | None
     replayed: bool
+    #: The Idempotency-Key of its call.
+    call: str
 
 
-def sent(rows: Iterable[Mapping[str, Any]]) -> list[Sent]:
-    """The elements of all writes, in the order in which Xero saw them."""
+def sent(rows: Iterable[Mapping[str, Any]], opened: Mapping[str, int]) -> list[Sent]:
+    """The elements of all writes, in the order in which their calls were opened.
+
+    `opened` has the journal's number of each Idempotency-Key. Two calls that are under way
+    together may overtake each other on the wire: they keep the places they share.
+    """
+    elements = _elements(rows)
+    first: dict[str, list[Sent]] = {}
+    for one in elements:
+        if one.call in opened and not one.replayed:
+            first.setdefault(one.call, []).append(one)
+    in_turn = iter([one for call in sorted(first, key=opened.__getitem__) for one in first[call]])
+    known = {id(one) for some in first.values() for one in some}
+    return [next(in_turn) if id(one) in known else one for one in elements]
+
+
+def _elements(rows: Iterable[Mapping[str, Any]]) -> list[Sent]:
     return [
         Sent(
             sequence=row["sequence"],
@@ -133,6 +150,7 @@ def sent(rows: Iterable[Mapping[str, Any]]) -> list[Sent]:
             ok=bool(element.get("ok")),
             contact_id=element.get("contact_id"),
             replayed=bool(row["replayed"]),
+            call=str(row.get("idempotency_key") or ""),
         )
         for row in rows
         if row["method"] in {"PUT", "POST"}

@@ -64,7 +64,10 @@ class Stage:
             return {self.url_of(RecordRef(Module.INVOICES, str(row.id))): row.total for row in rows}
 
     def elements(self) -> list[Sent]:
-        return sent(self.instance.ask_xero("requests?after=0")["requests"])
+        with self.instance.services.database.read() as session:
+            rows = session.execute(select(Attempt.idempotency_key, Attempt.id)).all()
+        seen = self.instance.ask_xero("requests?after=0")["requests"]
+        return sent(seen, {str(key): number for key, number in rows})
 
     def calls(self) -> tuple[int, int]:
         """Writes and reads the local Xero counted for us."""
