@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from xtiger.domain import exactjson, overwriting
-from xtiger.domain.comparing import only_emptied
+from xtiger.domain import exactjson
 from xtiger.domain.errors import PermanentError
-from xtiger.domain.locked import in_open_period
 from xtiger.domain.mapping import (
     BuildContext,
     CompiledMapper,
@@ -25,9 +23,8 @@ from xtiger.domain.mapping import (
     TemplateFault,
     compile_template,
 )
-from xtiger.domain.meeting import MET, OVERWRITES, Met, left_to_xero, side
+from xtiger.domain.meeting import MET, Met, side
 from xtiger.domain.payloads import Memory
-from xtiger.domain.preflight import check
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import (
     DOCUMENTS,
@@ -38,9 +35,10 @@ from xtiger.domain.records import (
     RecordRef,
     SyncFlag,
 )
-from xtiger.domain.resources import RESOURCE_OF, Resource, Verb, removal
-from xtiger.domain.selection import Locked, SyncProfile
+from xtiger.domain.resources import Resource, Verb, removal
+from xtiger.domain.selection import SyncProfile
 from xtiger.engine import intake, meeting, reference
+from xtiger.engine.elements import element_of
 from xtiger.engine.services import Services
 from xtiger.engine.settle import DIFFERS, Agreed, agreed_of
 from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue, seen
@@ -424,7 +422,6 @@ class Builder:
     ) -> Ready | None:
         flag = sheet.flags.get(record.ref, SyncFlag())
         kind = flag.document_type if record.ref.module in DOCUMENTS else None
-        resource = Resource(item.resource)
         bound = sheet.bound.get(record.ref)
         template_id = self.templates.get((record.ref.module, kind))
         if template_id is None:
@@ -432,15 +429,13 @@ class Builder:
             return None
         context = self._context(record, kind, bound, sheet, item.cause == DIFFERS)
         try:
-            outcome = self.mappers[template_id].build(record, context)
-            rule = self.own_rules.get(record.ref.module)
-            if rule and rule.locked is not Locked.HOLD and not isinstance(outcome, Faults):
-                there = bound.agreed if bound else None
-                outcome = in_open_period(outcome, rule.locked, self.facts.locked_until, there)
-            faults = (
-                outcome.faults
-                if isinstance(outcome, Faults)
-                else check(outcome.payload, resource, self.facts)
+            made = element_of(
+                self.mappers[template_id],
+                record,
+                context,
+                facts=self.facts,
+                rule=self.own_rules.get(record.ref.module),
+                bound=bound,
             )
         except Exception as fault:
             # A fault of ours over one record must not keep the others from going.
@@ -448,46 +443,28 @@ class Builder:
             sentence = f"XTiger can't build it ({type(fault).__name__}). The log says more."
             self._fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
             return None
-        if faults and bound is not None and not isinstance(outcome, Faults):
-            # What Xero has exactly so isn't sent, so nothing can refuse it.
-            same = bound.agreed_hash == agreed_of(resource, outcome.payload).digest
-            faults = () if same else faults
-        stale = self.read_at < item.changed_at and not self.just_read
-        if faults and stale and _by_reference(faults):
-            raise StaleReference
-        if isinstance(outcome, Faults) or faults:
-            sentence = " ".join(dict.fromkeys(each.sentence for each in faults))
-            self._fail(session, item, faults[0].fingerprint, sentence)
+        if isinstance(made, Faults) or made.faults:
+            stale = self.read_at < item.changed_at and not self.just_read
+            if stale and _by_reference(made.faults):
+                raise StaleReference
+            sentence = " ".join(dict.fromkeys(each.sentence for each in made.faults))
+            self._fail(session, item, made.faults[0].fingerprint, sentence)
             return None
-        payload, expected = outcome.payload, outcome.meant
-        if bound is not None and (met := bound.met) is not None:
-            payload = left_to_xero(resource, payload, met, self._overwrites(record.ref.module))
-            expected = {name: value for name, value in expected.items() if name in payload}
-        unsent: tuple[overwriting.Path, ...] = ()
-        if bound is not None:
-            template = self.mappers[template_id].template
-            payload, unsent = overwriting.held(template, payload, lambda: bound.agreed)
-        agreed = agreed_of(resource, payload)
-        if bound is not None and bound.agreed_hash == agreed.digest:
+        if bound is not None and made.same(bound):
             sheet.same.append((item, bound, record.version, template_id))
             return None
         return Ready(
             item=item,
             label=record.label,
             version=record.version,
-            expected=expected,
-            agreed=agreed,
-            amount=outcome.amount,
-            currency=outcome.currency,
+            expected=made.expected,
+            agreed=made.agreed,
+            amount=made.built.amount,
+            currency=made.built.currency,
             verb=Verb.UPDATE if bound else Verb.CREATE,
-            data=_data(overwriting.without(payload, unsent), agreed, bound),
+            data=made.data(bound),
             template_id=template_id,
         )
-
-    def _overwrites(self, module: Module) -> Collection[str]:
-        rule = self.own_rules.get(module)
-        chosen = rule.overwrites if rule else None
-        return OVERWRITES[RESOURCE_OF[module]] if chosen is None else chosen
 
     def _context(
         self,
@@ -512,13 +489,6 @@ class Builder:
             pinned=pinned,
             memory=memory,
         )
-
-
-def _data(payload: Mapping[str, Any], agreed: Agreed, bound: Bound | None) -> bytes:
-    """The bytes of one element; most are what is agreed on, and that was written already."""
-    if bound is not None:
-        return exactjson.dumps(only_emptied(payload, bound.agreed))
-    return agreed.text.encode() if agreed.whole else exactjson.dumps(payload)
 
 
 def _compiled(body: Any, described: ModuleInfo) -> CompiledMapper:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from xtiger.domain import exactjson, overwriting
+from xtiger.domain import exactjson
 from xtiger.domain.apportion import Amounts, cents, tax_of, to_unit
-from xtiger.domain.comparing import only_emptied
 from xtiger.domain.defaults import MappingTemplate
-from xtiger.domain.locked import in_open_period
+from xtiger.domain.hints import Fault
 from xtiger.domain.mapping import Built, CompiledMapper, Faults, compile_template
-from xtiger.domain.meeting import OVERWRITES, left_to_xero
-from xtiger.domain.preflight import check
 from xtiger.domain.records import Record, RecordRef
-from xtiger.domain.selection import Locked
+from xtiger.engine.elements import Element, element_of
 from xtiger.engine.mappings import Bench, Subject, subjects
 from xtiger.engine.services import Services
-from xtiger.engine.settle import agreed_of
 from xtiger.store import templates
-from xtiger.store.bindings import Bound
 
 #: Records read at once while counting.
 _SLICE = 500
@@ -73,45 +68,16 @@ class Trial:
         return self.subject.record.label
 
 
-class _Outcome(NamedTuple):
-    """What a drain would make of one record now."""
-
-    built: Built | None
-    payload: dict[str, Any]
-    #: The hash of what both sides would agree on.
-    digest: str
-    faults: tuple[str, ...]
-    #: Fields that an update leaves as Xero has them.
-    unsent: tuple[overwriting.Path, ...] = ()
-
-    def same(self, bound: Bound | None) -> bool:
-        """Whether Xero has exactly this already."""
-        return bound is not None and bound.agreed_hash == self.digest
-
-
-def _outcome(services: Services, on: Bench, mapper: CompiledMapper, subject: Subject) -> _Outcome:
-    """The steps of building, as a drain takes them for a record that waits for nothing."""
-    record, bound, rule = subject.record, subject.bound, on.rule
-    if record.fault:
-        return _Outcome(None, {}, "", (record.fault,))
-    built = mapper.build(record, subject.context(services, on))
-    if rule and rule.locked is not Locked.HOLD and not isinstance(built, Faults):
-        there = bound.agreed if bound else None
-        built = in_open_period(built, rule.locked, on.facts.locked_until, there)
-    if isinstance(built, Faults):
-        return _Outcome(None, {}, "", _sentences(one.sentence for one in built.faults))
-    payload = built.payload
-    wrong = _sentences(one.sentence for one in check(payload, on.resource, on.facts))
-    if wrong and bound and bound.agreed_hash == agreed_of(on.resource, payload).digest:
-        wrong = ()
-    if bound is not None and (met := bound.met) is not None:
-        chosen = rule.overwrites if rule else None
-        overwrites = OVERWRITES[on.resource] if chosen is None else chosen
-        payload = left_to_xero(on.resource, payload, met, overwrites)
-    unsent: tuple[overwriting.Path, ...] = ()
-    if bound is not None:
-        payload, unsent = overwriting.held(mapper.template, payload, lambda: bound.agreed)
-    return _Outcome(built, payload, agreed_of(on.resource, payload).digest, wrong, unsent)
+def _outcome(
+    services: Services, on: Bench, mapper: CompiledMapper, subject: Subject
+) -> Element | Faults:
+    """What a drain would make of a record that waits for nothing."""
+    if subject.record.fault:
+        return Faults((Fault("", subject.record.fault, "unreadable"),))
+    context = subject.context(services, on)
+    return element_of(
+        mapper, subject.record, context, facts=on.facts, rule=on.rule, bound=subject.bound
+    )
 
 
 def trial(services: Services, on: Bench, template: MappingTemplate, subject: Subject) -> Trial:
@@ -120,23 +86,17 @@ def trial(services: Services, on: Bench, template: MappingTemplate, subject: Sub
     Raises TemplateFault for a template that can't be used.
     """
     found = _outcome(services, on, compile_template(template, on.info), subject)
-    if found.built is None:
-        return Trial(subject, faults=found.faults)
+    sentences = tuple(dict.fromkeys(one.sentence for one in found.faults))
+    if isinstance(found, Faults):
+        return Trial(subject, faults=sentences)
     bound = subject.bound
-    sent = overwriting.without(found.payload, found.unsent)
-    if bound is not None:
-        sent = only_emptied(sent, bound.agreed)
     return Trial(
         subject,
         action="none" if found.same(bound) else "update" if bound else "create",
-        request=_pretty({on.resource.value: [sent]}),
-        faults=found.faults,
+        request=_pretty({on.resource.value: [found.sent(bound)]}),
+        faults=sentences,
         counted=_counted(on, template, subject.record, found.built),
     )
-
-
-def _sentences(found: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found))
 
 
 def _pretty(value: Any, depth: int = 0) -> str:
@@ -232,9 +192,9 @@ def would_change(services: Services, on: Bench, template: MappingTemplate, *, mo
         after, looked = rows[-1].record_id, looked + len(rows)
         for subject in _of_ids(services, on, [row.record_id for row in rows]):
             found = _outcome(services, on, mapper, subject)
-            if found.faults:
+            if isinstance(found, Faults) or found.faults:
                 broken.append(subject.record.ref)
-                example = example or (subject.record.label, found.faults[0])
+                example = example or (subject.record.label, found.faults[0].sentence)
             elif not found.same(subject.bound):
                 refs.append(subject.record.ref)
     with services.database.read() as session:
