@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
 from sqlalchemy import select
 
@@ -12,7 +15,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import Resource
 from xtiger.engine import meeting
 from xtiger.store import seen
-from xtiger.store.models import Likeness, LogEntry, QueueItem
+from xtiger.store.models import Likeness, LogEntry, Profile, QueueItem
 
 REF = RecordRef(Module.CONTACTS, "1")
 
@@ -89,3 +92,39 @@ def test_a_manager_sees_it_and_a_stranger_id_is_refused(
     assert ">Link them<" not in page
     assert browser.post(f"/queue/{place}/met", said="new").status_code == 403
     assert said(browser) == {"id-1": None, "id-2": None}
+
+
+def test_what_syncs_lists_what_goes_over_a_matched_contacts_own(browser: Browser) -> None:
+    def saved() -> list[str] | None:
+        with browser.services.database.read() as session:
+            row = session.scalars(select(Profile).where(Profile.module == "Contacts")).one()
+            return row.overwrites
+
+    def ticked() -> list[str]:
+        page = browser.get("/what-syncs/1/Contacts").text
+        return re.findall(r'<input[^>]*checked[^>]*name="overwrites"[^>]*value="([^"]*)"', page)
+
+    assert (saved(), ticked()) == (None, ["EmailAddress", "Phones.DEFAULT"])
+    page = browser.get("/what-syncs/1/Contacts").text
+    assert "Postal address" in page
+    found = re.search(r'name="seen"[^>]*value="([^"]*)"', page)
+    assert found
+    given = {
+        "seen": html.unescape(found[1]),
+        "enabled": "y",
+        "rule": "ticked",
+        "created_from": "",
+        "deleted": "leave",
+        "schedule": "at once",
+        "minutes": "15",
+        "daily_at": "02:00",
+        "order": "normal",
+        "retries": "0",
+        "do": "save",
+        "overwrites": ["Name", "Addresses.POBOX"],
+    }
+    assert browser.post("/what-syncs/1/Contacts", **given).status_code == 303
+    assert saved() == ticked() == ["Name", "Addresses.POBOX"]
+    # From a page of before: nothing is lost of what was saved meanwhile.
+    assert browser.post("/what-syncs/1/Contacts", **given).status_code == 409
+    assert "Postal address" not in browser.get("/what-syncs/1/Invoices").text

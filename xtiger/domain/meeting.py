@@ -23,6 +23,33 @@ OVERWRITES: Mapping[Resource, tuple[str, ...]] = {
 }
 
 
+#: What a profile may list, by the name in payloads, and what people call it.
+PARTS: Mapping[Resource, Mapping[str, str]] = {
+    Resource.CONTACTS: {
+        "Name": "Name",
+        "FirstName": "First name",
+        "LastName": "Last name",
+        "EmailAddress": "E-mail",
+        "Phones.DEFAULT": "Phone",
+        "Phones.DDI": "Direct dial",
+        "Phones.MOBILE": "Mobile",
+        "Phones.FAX": "Fax",
+        "Addresses.POBOX": "Postal address",
+        "Addresses.STREET": "Street address",
+        "AccountNumber": "Account number",
+        "TaxNumber": "Tax number",
+        "CompanyNumber": "Company number",
+    },
+    Resource.ITEMS: {
+        "Name": "Name",
+        "Description": "Description",
+        "PurchaseDescription": "Description on purchases",
+        "SalesDetails": "Price, account and tax of sales",
+        "PurchaseDetails": "Cost, account and tax of purchases",
+    },
+}
+
+
 class Rung(StrEnum):
     """By what two sides are found to be the same."""
 

@@ -19,6 +19,7 @@ from wtforms import (
 )
 from wtforms.validators import Optional
 
+from xtiger.domain.meeting import OVERWRITES, PARTS
 from xtiger.domain.records import DOCUMENTS, FieldKind, Module, ModuleInfo
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF, Removal
 from xtiger.domain.schedules import LEAST_MINUTES, MOST_MINUTES, Schedule, When, clock_time
@@ -82,6 +83,7 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
     deleted = _radio(
         "Deleted in the CRM", {"leave": "leave", "remove": say("what.deleted.status.label")}
     )
+    overwrites = TicksField("Found in Xero before")
     schedule = _radio(
         "When",
         {
@@ -159,7 +161,9 @@ def fit(form: ProfileForm, info: ModuleInfo) -> None:
                 if field.kind in (FieldKind.TEXT, FieldKind.YES_NO)
             ),
         ]
+        del form.overwrites
     else:
+        form.overwrites.choices = list(PARTS[RESOURCE_OF[info.module]].items())
         # Its page doesn't show them, so nobody can answer them.
         for name in _OF_DOCUMENTS:
             if name in form:
@@ -187,12 +191,19 @@ def data_of(row: Profile) -> dict[str, Any]:
         "add_needed": "1" if row.add_needed else "0",
         "locked": row.locked,
         "deleted": row.deleted,
+        "overwrites": overwrites_of(row),
         "schedule": row.schedule,
         "minutes": row.minutes,
         "daily_at": row.daily_at,
         "order": "strict" if row.strict else "normal",
         "retries": row.retries,
     }
+
+
+def overwrites_of(row: Profile) -> list[str]:
+    """What goes over a matched object's own values; documents are never matched."""
+    usual = OVERWRITES.get(RESOURCE_OF[Module(row.module)], ())
+    return list(usual if row.overwrites is None else row.overwrites)
 
 
 def seen_of(row: Profile) -> str:
@@ -229,6 +240,7 @@ def wanted(form: ProfileForm, profile: SyncProfile, info: ModuleInfo) -> SyncPro
             profile.zone,
         ),
         locked=Locked(form.locked.data) if document else profile.locked,
+        overwrites=None if document else tuple(form.overwrites.data or ()),
     )
 
 
@@ -245,6 +257,7 @@ def keep(profile: SyncProfile, row: Profile) -> None:
     row.schedule, row.minutes = profile.schedule.when.value, profile.schedule.minutes
     row.daily_at = f"{profile.schedule.daily:%H:%M}"
     row.locked = profile.locked.value
+    row.overwrites = None if profile.overwrites is None else list(profile.overwrites)
 
 
 def dated_by(info: ModuleInfo) -> str | None:
