@@ -52,6 +52,8 @@ prove: $(STAMP) chromium check
 	$(BIN)/xtiger demo --check --scenario retry-in-order
 	$(BIN)/xtiger demo --check --scenario crash
 	$(BIN)/xtiger demo --check --scenario money
+	$(BIN)/xtiger demo --check --scenario mapping
+	$(BIN)/xtiger demo --check --scenario first-meeting
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos $(ARGS)

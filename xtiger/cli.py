@@ -337,7 +337,7 @@ def user_command(email: str, name: str, role: str, password: str) -> None:
 @click.option("--records", type=click.IntRange(10, 100_000), default=500, show_default=True)
 @click.option(
     "--scenario",
-    type=click.Choice(["main", "retry-in-order", "crash", "money", "first-meeting"]),
+    type=click.Choice(["main", "retry-in-order", "crash", "money", "mapping", "first-meeting"]),
     default="main",
     show_default=True,
 )

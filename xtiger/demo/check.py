@@ -18,6 +18,7 @@ from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
 from xtiger.demo import samples
 from xtiger.demo.books import Books, Sent, cents_apart, read_books
 from xtiger.demo.instance import Instance, Ports, free_port
+from xtiger.demo.mapping import mapping
 from xtiger.demo.meeting import first_meeting
 from xtiger.demo.money import money
 from xtiger.demo.stage import Figures, Stage
@@ -357,4 +358,5 @@ SCENARIOS: dict[str, Callable[[Instance, int], tuple[Figures, bool]]] = {
     "crash": crash,
     "money": money,
     "first-meeting": first_meeting,
+    "mapping": mapping,
 }
