@@ -129,6 +129,8 @@ def _add(made: Stage, modules: list[Module]) -> None:
 
 def _api(made: Stage) -> AccountingApi:
     """xero-python as its own documentation sets it up, at the local Xero's address."""
+    # The SDK would give everybody the first configuration that was ever made.
+    Configuration.set_default(None)
     configuration = Configuration(oauth2_token=OAuth2Token(client_id="b", client_secret="b"))
     configuration.host = made.xero.told["api_url"]
     kept: dict[str, Any] = {}

@@ -21,6 +21,8 @@ def api_client(sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Any:
     url = f"{sandbox.identity_url}/connect/token"
     monkeypatch.setattr(TokenApi, "client_credentials_token_url", url)
     kept: dict[str, Any] = {}
+    # The SDK would give everybody the first configuration that was ever made.
+    Configuration.set_default(None)
     client = ApiClient(
         Configuration(
             oauth2_token=OAuth2Token(

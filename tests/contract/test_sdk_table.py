@@ -212,6 +212,8 @@ def token(books: Running) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def sdk(books: Running, token: dict[str, Any]) -> Sdk:
     kept = dict(token)
+    # The SDK would give everybody the first configuration that was ever made.
+    Configuration.set_default(None)
     client = ApiClient(
         Configuration(
             oauth2_token=OAuth2Token(client_id=books.client_id, client_secret=books.client_secret)
