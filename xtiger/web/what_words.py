@@ -51,8 +51,8 @@ WORDS: Mapping[str, str] = {
     "what.target.DRAFT": "Somebody approves it in Xero.",
     "what.target.SUBMITTED": "It waits for approval in Xero.",
     "what.target.AUTHORISED": "It counts in the books at once.",
-    "what.overwrites.help": "A {what} that was in Xero before keeps what it has there, but for these "
-    "fields where the CRM has a value, and what changes in the CRM later.",
+    "what.overwrites.help": "A {what} that was in Xero before keeps what it has there, but for "
+    "these fields where the CRM has a value, and what changes in the CRM later.",
     "what.needed.add": "add them by themselves",
     "what.needed.wait": "wait",
     "what.needed.add.help": "What a document names goes first, ticked or not.",
