@@ -44,7 +44,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) chromium check
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 prove: $(STAMP) chromium check
 	XTIGER_PROVE=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout=3600

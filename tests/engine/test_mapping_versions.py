@@ -199,6 +199,7 @@ HOSTILE: list[tuple[str, bytes]] = [
     ("nested lists", b"[" * 100_000 + b"]" * 100_000),
     ("nested objects", b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
     ("a huge number", b'{"module": "Invoices", "version": ' + b"9" * 5_000 + b"}"),
+    ("an exponent no number has", b'{"module": "Invoices", "version": 1e99999999999999999999}'),
     ("not a number", b'{"module": "Invoices", "document_type": "Invoice", "version": NaN}'),
     ("a lone surrogate", b'{"module": "\\ud800"}'),
     ("a zero byte", b'{"module": "Invoices\\u0000"}'),
@@ -271,3 +272,19 @@ def test_a_test_that_is_none_is_said_too(on: Bench, test: Any) -> None:
     data = {"form": "xtiger mapping 1", "template": in_use(on).to_json(), "tests": [test]}
     with pytest.raises(TemplateFault, match=r"\.$"):
         imported(on, exactjson.dumps(data))
+
+
+@pytest.mark.parametrize("number", ["1e9999999", "-2.5e-9999999", "0e-9999999"])
+def test_a_number_that_would_fill_the_memory_is_refused_before_anything_is_made_of_it(
+    on: Bench, number: str
+) -> None:
+    """Written out each has ten million digits; a file of a million bytes holds 90,000 of them."""
+    sample = {"record": "Invoices:1", "label": "x", "fields": {"lines": [{"a": "@"}]}}
+    test = {"name": "x", "sample": sample, "expected": {"a": "b"}}
+    whole = {"form": "xtiger mapping 1", "template": in_use(on).to_json(), "tests": [test]}
+    for data in (whole, {"tests": [["@"]]}, ["@"] * 1_000):
+        text = exactjson.dumps(data).replace(b'"@"', number.encode())
+        with pytest.raises(TemplateFault) as wrong:
+            imported(on, text)
+        said = f"The number {Decimal(number)} in it is too large or too small."
+        assert wrong.value.sentence == said

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import insert
+
 from tests import books
 from tests.conftest import Engine
 from tests.engine.scenes import (
@@ -18,17 +20,19 @@ from tests.engine.scenes import (
     crm,
     invoices,
     item_of,
+    items,
     queue_of,
     runs,
     sync,
     tick,
     work,
 )
-from xtiger.crm.builtin import Contact
+from xtiger.crm.builtin import Contact, Invoice
 from xtiger.domain.schedules import Schedule, When
 from xtiger.engine import intake, scheduler, standing
 from xtiger.engine.beats import Beats
 from xtiger.engine.services import Services
+from xtiger.store.models import QueueItem
 
 #: Where Kauri Trading is.
 AUCKLAND = "Pacific/Auckland"
@@ -255,6 +259,61 @@ def test_a_document_that_waits_for_a_contact_goes_once_somebody_sent_that(
     due(engine, engine.services)  # and then what waited for it, in its old place
     assert item_of(engine, "INV-1").state == "succeeded"
     assert item_of(engine, "INV-1").id == item.id
+
+
+def first_and_last_waiting(engine: Engine, between: int) -> Invoice:
+    """INV-1 and INV-2 wait for their contact, and between them 5,000 for one nobody will send.
+
+    `between` is the organisation of those; answers with INV-2.
+    """
+    change_profile(engine, "Invoices", add_needed=False)
+    invoices(engine)
+    due(engine, engine.services)
+    item = item_of(engine, "INV-1")
+    names = [column.name for column in QueueItem.__table__.columns if column.name != "id"]
+    one = {name: getattr(item, name) for name in names} | {"label": "between"}
+    one["organisation_id"] = between
+    rows = [one | {"record_id": f"9{n:06}", "slot": f"Invoices:9{n:06}"} for n in range(5_000)]
+    with engine.database.write() as session:
+        session.execute(insert(QueueItem), rows)
+    [last] = invoices(engine, first=2)
+    due(engine, engine.services)
+    assert item_of(engine, "INV-2").state == "failed"
+    return last
+
+
+def send_contact(engine: Engine, row: Invoice) -> None:
+    with engine.crm_sessions() as session:
+        tick(engine, session.get(Contact, row.contact_id))
+    due(engine, engine.services)
+    assert created(engine, "Contacts") == ["Ana Lee Ltd"]
+
+
+def test_however_many_wait_in_front_each_waiting_document_has_its_turn(
+    each_engine: Engine,
+) -> None:
+    """A pass, of whatever process, goes on where the last one stopped; after the end, anew."""
+    engine = each_engine
+    last = first_and_last_waiting(engine, engine.connect(KAURI)[KAURI])
+    send_contact(engine, last)  # here a pass came to the end
+    due(engine, engine.worker("second"))
+    assert item_of(engine, "INV-1").state == "succeeded"
+    assert item_of(engine, "INV-2").state == "failed", "one pass looks at 5,000"
+    due(engine, engine.worker("third"))
+    assert item_of(engine, "INV-2").state == "succeeded"
+    assert {item.state for item in items(engine) if item.label == "between"} == {"failed"}
+
+
+def test_what_waits_for_a_paused_organisation_takes_nobodys_turn(each_engine: Engine) -> None:
+    engine = each_engine
+    ids = engine.connect(KAURI, THAMES)
+    for module in ("Invoices", "Contacts", "Products"):
+        change_profile(engine, module, THAMES, enabled=False)
+    change_organisation(engine, THAMES, paused_at=datetime.now(UTC))
+    send_contact(engine, first_and_last_waiting(engine, ids[THAMES]))
+    due(engine, engine.services)
+    for label in ("INV-1", "INV-2"):
+        assert item_of(engine, label).state == "succeeded"
 
 
 def test_a_paused_or_sleeping_organisation_is_left_alone(engine: Engine) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from tests.store.conftest import NOW, add_organisation, ref, undone
 from xtiger.domain.records import Module
+from xtiger.engine import needed
 from xtiger.store import bindings, claims, inbox, journal, logs, queue
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, migrate
@@ -169,6 +170,18 @@ def test_a_claim_meets_only_what_waits_in_its_own_organisation_and_turn(
     assert f"INDEX {index} (organisation_id=?" in ranks, ranks
     assert f"INDEX {index} (organisation_id=? AND rank=?" in claim, claim
     assert "USE TEMP B-TREE" not in ranks + claim
+
+
+@pytest.mark.parametrize("counted", ["uncounted", "grown"])
+def test_what_waits_for_needed_records_is_read_in_its_order(
+    request: pytest.FixtureRequest, counted: str
+) -> None:
+    """Neither what failed for other causes nor what was read before is met again."""
+    database: Database = request.getfixturevalue(counted)
+    with plans(database) as found, database.read() as session:
+        needed.some(session, [1, 2], cause="parent-not-selected:Contacts", after=7)
+    assert "INDEX ix_xtiger_queue_cause (cause=? AND id>?)" in found[0], found[0]
+    assert "TEMP B-TREE" not in found[0], found[0]
 
 
 def test_the_last_position_is_found_without_counting(grown: Database) -> None:

@@ -167,7 +167,7 @@ LISTED = ("EmailAddress", "Phones.DEFAULT")
 
 
 def test_a_matched_contact_keeps_what_isnt_listed() -> None:
-    assert left_to_xero(Resource.CONTACTS, PAYLOAD, PAYLOAD, LISTED) == {
+    assert left_to_xero(Resource.CONTACTS, PAYLOAD, PAYLOAD, {}, LISTED) == {
         "ContactID": "x1",
         "EmailAddress": "ana@lee.nz",
         "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": "04 1"}],
@@ -177,7 +177,7 @@ def test_a_matched_contact_keeps_what_isnt_listed() -> None:
 def test_a_listed_field_that_is_empty_overwrites_nothing() -> None:
     blank = PAYLOAD | {"EmailAddress": "", "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": ""}]}
     created = {k: v for k, v in PAYLOAD.items() if k not in ("EmailAddress", "Phones", "ContactID")}
-    assert left_to_xero(Resource.CONTACTS, blank, created, LISTED) == {"ContactID": "x1"}
+    assert left_to_xero(Resource.CONTACTS, blank, created, {}, LISTED) == {"ContactID": "x1"}
 
 
 def test_what_changed_since_the_meeting_goes_whatever_the_list_says() -> None:
@@ -186,9 +186,27 @@ def test_what_changed_since_the_meeting_goes_whatever_the_list_says() -> None:
         "EmailAddress": "",
         "Addresses": [{"AddressType": "POBOX", "City": "Picton"}],
     }
-    assert left_to_xero(Resource.CONTACTS, now, PAYLOAD, ()) == {
+    assert left_to_xero(Resource.CONTACTS, now, PAYLOAD, {}, ()) == {
         "ContactID": "x1",
         "FirstName": "Anna",
         "EmailAddress": "",
         "Addresses": [{"AddressType": "POBOX", "City": "Picton"}],
     }
+
+
+def test_what_ever_went_over_goes_on_being_ours() -> None:
+    agreed = {"FirstName": "Anna"}
+    assert left_to_xero(Resource.CONTACTS, PAYLOAD, PAYLOAD, agreed, ()) == {
+        "ContactID": "x1",
+        "FirstName": "Ana",
+    }
+
+
+def test_members_of_an_items_details_are_told_apart() -> None:
+    met = {"Code": "W-1", "SalesDetails": {"UnitPrice": 5, "AccountCode": "200"}, "IsSold": True}
+    now = met | {"ItemID": "i", "SalesDetails": {"UnitPrice": 7, "AccountCode": "200"}}
+    kept = left_to_xero(Resource.ITEMS, now, met, {}, ())
+    assert kept == {"ItemID": "i", "SalesDetails": {"UnitPrice": 7}}
+    whole = left_to_xero(Resource.ITEMS, now, met, {}, ("SalesDetails",))
+    assert whole == {"ItemID": "i", "SalesDetails": {"UnitPrice": 7, "AccountCode": "200"}}
+    assert left_to_xero(Resource.ITEMS, met | {"ItemID": "i"}, met, {}, ()) == {"ItemID": "i"}

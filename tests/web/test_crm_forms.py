@@ -5,12 +5,24 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
+from wtforms import Form
 
 from tests.web.conftest import Browser, People
 from xtiger.crm.builtin import Contact, Invoice, Product
 from xtiger.domain.records import Module, RecordRef
 from xtiger.store.models import Flag, OutboxRow, QueueItem
+from xtiger.web.forms import ExactField, TaxesField
+
+
+class Typed(Form):  # type: ignore[misc]
+    """The two fields that take numbers."""
+
+    number = ExactField("Number")
+    taxes = TaxesField("Tax %")
+
 
 HEAD = {
     "number": "INV-9",
@@ -254,3 +266,35 @@ def test_what_cannot_be_both_or_is_no_tax_is_said(browser: Browser) -> None:
     assert page.count("A discount is in percent or an amount: leave one of the two empty.") >= 2
     assert "10 + five isn't a tax." in page
     assert "Fill in Amount." in page
+
+
+@pytest.mark.parametrize("nothing", ["0e-99999999", "0e99999999", "-0e-21", f"0.{'0' * 500}"])
+def test_nothing_is_kept_in_a_few_digits_however_it_is_typed(
+    browser: Browser, nothing: str
+) -> None:
+    """Written out to its last place the first would have a hundred million."""
+    lines = line(0, quantity=nothing, unit_price="10", discount=nothing, tax_rate=nothing)
+    answer = browser.post("/crm/Invoices/new", **HEAD, **lines)
+    assert "INV-9 is saved." in browser.after(answer)
+    [kept] = saved(browser, Invoice).lines
+    for number in (kept.quantity, kept.discount, kept.tax_rate):
+        assert number == 0
+        assert len(f"{number:f}") < 12
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("1.500", "1.500"), ("1e3", "1000"), ("0.00000001", "0.00000001"),
+     (f"2.5{'0' * 500}", "2.50000000"), ("0.00", "0.00")],
+)  # fmt: skip
+def test_what_is_typed_keeps_the_places_that_say_something(typed: str, kept: str) -> None:
+    form = Typed(MultiDict({"number": typed, "taxes": "5 + 10"}))
+    assert form.validate()
+    assert f"{form.number.data:f}" == kept
+
+
+@pytest.mark.parametrize("typed", ["1e-9999999", "1e9999999", "1e15", "0.000000001", "NaN", "1e"])
+def test_what_no_number_field_takes_is_refused(typed: str) -> None:
+    form = Typed(MultiDict({"number": typed, "taxes": f"5 + {typed}"}))
+    assert not form.validate()
+    assert set(form.errors) == {"number", "taxes"}

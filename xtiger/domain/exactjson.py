@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from xtiger.domain.values import written_out
+
 
 class Written(str):
     """JSON text that was made already: it is stored as it is."""
@@ -19,7 +21,7 @@ class Written(str):
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         text = str(value)
-        return orjson.Fragment(text if "E" not in text else format(value, "f"))
+        return orjson.Fragment(text if "E" not in text else written_out(value))
     raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 
@@ -31,7 +33,10 @@ def dumps(value: Any, *, sort: bool = False) -> bytes:
 
 def loads(data: bytes | str) -> Any:
     """The value; JSON numbers with a point become Decimal. Raises ValueError on bad JSON."""
-    return json.loads(data, parse_float=Decimal)
+    try:
+        return json.loads(data, parse_float=Decimal)
+    except ArithmeticError:
+        raise ValueError("a number's exponent is too large") from None
 
 
 def digest(value: Any) -> str:

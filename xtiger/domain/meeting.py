@@ -138,7 +138,9 @@ def meet(
     ]
     if sure and sure[0][1].xero_id not in taken:
         return Met(certain=sure[0][1], by=sure[0][0])
-    found = {one.xero_id: (rung, one) for rung, one in reversed([*sure, *_rungs(ours, free)])}
+    # Items have a code that Xero keeps unique; two of one name are two.
+    alike = _rungs(ours, free) if resource is Resource.CONTACTS else ()
+    found = {one.xero_id: (rung, one) for rung, one in reversed([*sure, *alike])}
     if not found:
         return Met()
     maybe = [found[key] for key in reversed(found)]
@@ -161,7 +163,8 @@ def meet(
     if not live:
         return Met(
             maybe=sides,
-            sentence=f"This {what} is archived in Xero. Restore it there or link another.",
+            sentence=f"This {what} is archived in Xero. Restore it there and press Retry, or link "
+            "another.",
         )
     if rung is Rung.NAME and _contradicts(ours, one):
         sentence = f"Another {what} in Xero is called {one.label}. Link them or rename one."
@@ -207,41 +210,53 @@ def left_to_xero(
     resource: Resource,
     payload: Mapping[str, Any],
     met: Mapping[str, Any],
+    agreed: Mapping[str, Any],
     overwrites: Collection[str],
 ) -> dict[str, Any]:
     """The payload of an update of an object that Xero had before the CRM met it.
 
-    It keeps the ids, the fields of `overwrites` that aren't empty, and what changed in the CRM
-    since they met; `met` is the payload of then. Everything else stays as Xero has it.
+    It keeps the ids, the fields of `overwrites` that aren't empty, what changed in the CRM since
+    they met, and what ever went over: `met` is the payload of then, `agreed` what both sides have
+    agreed on since. Everything else stays as Xero has it: it keeps what a call leaves out (Xero:
+    contacts page).
     """
     info = CATALOGUE[resource]
-    before = dict(_parts(met))
+    before, went = dict(_parts(met)), dict(_parts(agreed))
     kept = {
         name
         for name, value in _parts(payload)
         if name == info.id_field
-        or (name in overwrites and not _blank(value))
+        or name in went
+        or (_listed(name, overwrites) and not _blank(value))
         or _told(value) != _told(before.get(name))
     }
     made: dict[str, Any] = {}
     for name, value in payload.items():
-        if name not in TYPE_FIELDS:
-            if name in kept:
-                made[name] = value
+        if name in TYPE_FIELDS:
+            kind = TYPE_FIELDS[name]
+            value = [one for one in value if f"{name}.{one.get(kind)}" in kept]
+        elif isinstance(value, Mapping):
+            value = {inner: each for inner, each in value.items() if f"{name}.{inner}" in kept}
+        elif name not in kept:
             continue
-        kind = TYPE_FIELDS[name]
-        members = [one for one in value if f"{name}.{one.get(kind)}" in kept]
-        if members:
-            made[name] = members
+        if name in kept or value:
+            made[name] = value
     return made
 
 
+def _listed(name: str, overwrites: Collection[str]) -> bool:
+    return name in overwrites or name.partition(".")[0] in overwrites
+
+
 def _parts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields by name; the members of lists such as Phones one by one."""
+    """Fields by name; members of lists such as Phones, and of parts of items, one by one."""
     for name, value in payload.items():
         if name in TYPE_FIELDS:
             for one in value:
                 yield f"{name}.{one.get(TYPE_FIELDS[name])}", one
+        elif isinstance(value, Mapping):
+            for inner, each in value.items():
+                yield f"{name}.{inner}", each
         else:
             yield name, value
 

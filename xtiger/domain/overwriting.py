@@ -14,14 +14,19 @@ Path = tuple[str, ...]
 
 
 def held(
-    template: MappingTemplate, payload: dict[str, Any], agreed: Callable[[], Any]
+    template: MappingTemplate,
+    payload: dict[str, Any],
+    agreed: Callable[[], Any],
+    *,
+    known: bool = True,
 ) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """An update's payload as both sides will agree on it, and the fields left out of the call.
 
     `agreed` gives what both sides last agreed on; it is asked only where it matters. A field
     that is only written on creating is left out; one that is only written while Xero has nothing
     there is left out unless nothing was agreed there. In the agreement each keeps the value of
-    before: else every record would seem changed once more after it was created.
+    before: else every record would seem changed once more after it was created. `known`: an
+    object that was in Xero before the CRM met it may hold more than was ever agreed on.
     """
     rows = [row for row in template.fields if row.overwrite is not Overwrite.ALWAYS]
     if not rows:
@@ -31,7 +36,7 @@ def held(
         path
         for row in rows
         for path in (tuple(row.to.split(".")),)
-        if row.overwrite is Overwrite.NEVER or not empty(_at(there, path))
+        if row.overwrite is Overwrite.NEVER or not known or not empty(_at(there, path))
     )
     if not paths:
         return payload, ()

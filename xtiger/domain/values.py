@@ -26,6 +26,10 @@ _NO = frozenset({"", "no", "n", "false", "f", "off", "0"})
 
 _ZERO = Decimal(0)
 
+#: Digits before the point, or noughts behind it, up to which a number is written out: a short
+#: text such as 1e999999999 would fill the memory else.
+_WRITTEN_OUT = 40
+
 
 class TemplateFault(ValueError):
     """A mapping that can't be used: one sentence, and which Xero field each part is about."""
@@ -56,6 +60,16 @@ def empty(value: Any) -> bool:
     return value is None or value == ""
 
 
+def absurd(number: Decimal) -> bool:
+    """Whether no amount, rate or quantity can be meant: over 40 digits away from the point."""
+    return not number.is_finite() or abs(number.adjusted()) > _WRITTEN_OUT
+
+
+def written_out(number: Decimal) -> str:
+    """A number with exactly its digits, without an exponent unless it is absurd."""
+    return str(number) if absurd(number) else f"{number:f}"
+
+
 def as_text(value: Any) -> str:
     """Any field's value as plain text: numbers without trailing zeros, days as 2026-11-21."""
     if isinstance(value, str):
@@ -66,8 +80,8 @@ def as_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Decimal):
         # Not normalize(): that rounds to whatever precision this thread happens to have.
-        text = f"{value:f}" if value else "0"
-        return text.rstrip("0").rstrip(".") if "." in text else text
+        text = written_out(value) if value else "0"
+        return text.rstrip("0").rstrip(".") if "." in text and "E" not in text else text
     if isinstance(value, datetime):
         return value.date().isoformat()
     if isinstance(value, RecordRef):
@@ -91,8 +105,11 @@ def as_day(value: Any) -> date | None:
 
 def as_number(value: Any) -> Decimal:
     """A number as Decimal. Raises ValueFault, for floats too: they have lost cents."""
-    if type(value) is Decimal and value.is_finite() and -30 < value.adjusted() < 18:
-        return value
+    if type(value) is Decimal and value.is_finite():
+        if -30 < value.adjusted() < 18:
+            return value
+        if not value:  # of however many places
+            return _ZERO
     if type(value) is int or isinstance(value, str):
         with suppress(ArithmeticError):
             return as_number(Decimal(value))

@@ -23,7 +23,7 @@ from xtiger.domain.mapping import (
     TemplateFault,
     compile_template,
 )
-from xtiger.domain.meeting import MET, Met, side
+from xtiger.domain.meeting import MET, Met, Side, side
 from xtiger.domain.payloads import Memory
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import (
@@ -203,20 +203,7 @@ class Builder:
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
                         ready.append(built)
-            ready = self._meet(session, ready, records, sheet)
             self._note_unchanged(session, sheet)
-        return ready
-
-    def _meet(
-        self,
-        session: Session,
-        ready: list[Ready],
-        records: Mapping[RecordRef, Record],
-        sheet: _Sheet,
-    ) -> list[Ready]:
-        """What Xero had before the CRM met it isn't created again: linked, or left to a person."""
-        now = self.services.clock.now()
-        met: dict[RecordRef, Met] = {}
         for resource in MET:
             ours = {
                 one.item.ref: side(resource, exactjson.loads(one.data))._replace(
@@ -225,9 +212,46 @@ class Builder:
                 for one in ready
                 if one.item.resource == resource.value and one.verb is Verb.CREATE
             }
-            met |= meeting.find(session, self.lease.organisation_id, resource, ours)
-        if not met:
-            return ready
+            if ours:
+                ready = self._meet(resource, ours, ready, records, sheet)
+        return ready
+
+    def _meet(
+        self,
+        resource: Resource,
+        ours: Mapping[RecordRef, Side],
+        ready: list[Ready],
+        records: Mapping[RecordRef, Record],
+        sheet: _Sheet,
+    ) -> list[Ready]:
+        """What Xero had before the CRM met it isn't created again: linked, or left to a person."""
+        where, now = self.lease.organisation_id, self.services.clock.now()
+        refused = [one.item.ref for one in ready if str(one.item.cause).startswith(meeting.TAKEN)]
+        with self.services.database.read() as session:
+            if not refused and not meeting.find(session, where, resource, ours):
+                return ready
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            # Xero has something of that name after all: a person's word against it is over.
+            seen.ask_again(session, where, refused)
+            met = meeting.find(session, where, resource, ours)
+        meeting.read_back(self.services, self.lease, met, resource)
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            met = meeting.find(session, where, resource, ours)
+            left = self._met(session, met, ready, records, sheet, now)
+            self._note_unchanged(session, sheet)
+        return left
+
+    def _met(
+        self,
+        session: Session,
+        met: Mapping[RecordRef, Met],
+        ready: list[Ready],
+        records: Mapping[RecordRef, Record],
+        sheet: _Sheet,
+        now: datetime,
+    ) -> list[Ready]:
         left: list[Ready] = []
         for one in ready:
             item = one.item
@@ -273,6 +297,7 @@ class Builder:
             ],
         )
         logs.count(session, self.run_id, unchanged=len(sheet.same))
+        sheet.same.clear()
 
     def _removal(self, session: Session, item: Claimed, bound: Bound | None) -> Ready | None:
         """What takes the object of a deleted record out of Xero, where that is asked for."""

@@ -79,10 +79,13 @@ def element_of(
         return Element(built, payload, expected, agreed_of(resource, payload), (), faults)
     if faults and bound.agreed_hash == agreed_of(resource, payload).digest:
         faults = ()
-    if (met := bound.met) is not None:
+    met = bound.met
+    if met is not None:
         chosen = rule.overwrites if rule else None
         overwrites = OVERWRITES[resource] if chosen is None else chosen
-        payload = left_to_xero(resource, payload, met, overwrites)
+        payload = left_to_xero(resource, payload, met, bound.agreed or {}, overwrites)
         expected = {name: value for name, value in expected.items() if name in payload}
-    payload, unsent = overwriting.held(mapper.template, payload, lambda: bound.agreed)
+    payload, unsent = overwriting.held(
+        mapper.template, payload, lambda: bound.agreed, known=met is None
+    )
     return Element(built, payload, expected, agreed_of(resource, payload), unsent, faults)

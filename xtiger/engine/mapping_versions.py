@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from xtiger.domain import exactjson
 from xtiger.domain.defaults import MappingTemplate
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.transforms import TemplateFault
+from xtiger.domain.values import absurd
 from xtiger.engine import kept_tests
 from xtiger.engine.kept_tests import Ran
 from xtiger.engine.mapping_checks import Problem, problems
@@ -156,17 +158,35 @@ def imported(on: Bench, data: bytes) -> tuple[MappingTemplate, list[Carried]]:
     """
     if len(data) > LARGEST:
         raise TemplateFault(f"A mapping's file has at most {LARGEST:,} bytes.")
+    absurdity: Decimal | None = None
     try:
         found = exactjson.loads(data.decode("utf-8-sig"))
+        absurdity = _absurdity(found)
         # Characters that no database keeps must not reach one, nor a page.
-        if b"\\u0000" in exactjson.dumps(found):
+        if absurdity is None and b"\\u0000" in exactjson.dumps(found):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         raise TemplateFault("This isn't a mapping's file: it can't be read as JSON.") from None
+    if absurdity is not None:
+        raise TemplateFault(f"The number {str(absurdity)[:40]} in it is too large or too small.")
     try:
         return _imported(on, found)
     except RecursionError:
         raise TemplateFault("Its parts are nested too deep.") from None
+
+
+def _absurdity(found: Any) -> Decimal | None:
+    """A number that would fill the memory if it were written out, None if there is none."""
+    left = [found]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+        elif isinstance(one, Decimal) and absurd(one):
+            return one
+    return None
 
 
 def _imported(on: Bench, found: Any) -> tuple[MappingTemplate, list[Carried]]:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
 from xtiger.domain.errors import PermanentError
-from xtiger.domain.meeting import MET, Met, Side, fold, meet, side
+from xtiger.domain.identity import changed_at
+from xtiger.domain.meeting import MET, Met, Rung, Side, fold, meet, side
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import Resource
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from xtiger.engine.build import Ready
 
 #: How long what Xero holds is taken to be known before a new record makes XTiger look again.
-KNOWN_FOR = timedelta(hours=24)
+KNOWN_FOR = timedelta(hours=1)
+#: After so long what is found is read once more before it is linked.
+SURE_FOR = timedelta(minutes=10)
+#: What Xero said of a create whose name or code is taken.
+TAKEN = ("name-taken", "code-taken")
 #: Rows written at once.
 _SOME = 500
 #: The cause of what waits for a person's word; the objects it may be are looked up anew.
@@ -40,21 +45,24 @@ def look_around(
 ) -> frozenset[Resource]:
     """Reads what Xero holds if records that it never got are about to be created there.
 
-    All contacts or items are read once (a call for each 1,000), later what changed since, at
-    most once a day. Answers with the resources that are known now; raises what calls raise.
+    All contacts are read once (a call for each 1,000), later what changed since, at most once an
+    hour; items, which Xero lists whole, in one call. A record that is tried again makes XTiger
+    look in any case: somebody may have mended it in Xero. Answers with the resources that are
+    known now; raises what calls raise.
     """
     known: set[Resource] = set()
     now = services.clock.now()
     for resource in MET:
-        refs = [item.ref for item in claimed if item.resource == resource.value]
-        if not refs:
+        items = [item for item in claimed if item.resource == resource.value]
+        if not items:
             continue
+        refs = [item.ref for item in items]
         with services.database.read() as session:
             until = seen.known_until(session, lease.organisation_id, resource)
             fresh = until is not None and now - until < KNOWN_FOR * services.settings.time_factor
-            if not fresh and len(bindings.agreed_of(session, lease.organisation_id, refs)) == len(
-                set(refs)
-            ):
+            fresh = fresh and not any(item.tries for item in items)
+            bound = {} if fresh else bindings.agreed_of(session, lease.organisation_id, refs)
+            if not fresh and len(bound) == len(set(refs)):
                 continue  # updates only
         if not fresh:
             _read(services, lease, resource)
@@ -65,31 +73,67 @@ def look_around(
 def _read(services: Services, lease: Lease, resource: Resource) -> None:
     """Takes in what changed in Xero since the last look, all of it at the first."""
     where, began = lease.organisation_id, services.clock.now()
+    dated = resource is Resource.CONTACTS
     with services.database.read() as session:
-        since = seen.known_until(session, where, resource)
-    tokens.call(
+        since = seen.known_until(session, where, resource) if dated else None
+    listed = tokens.call(
         services,
         lease,
         lambda access: _take_in(
-            services, lease, resource, services.xero.changes(access, resource, since=since)
+            services, lease, resource, iter(services.xero.changes(access, resource, since=since))
         ),
     )
     with services.database.write() as session:
         leases.guard(session, lease)
+        if not dated:  # what isn't in a whole list is gone
+            seen.keep_only(session, where, resource, listed)
         seen.known_now(session, where, resource, began - CLOCKS_APART)
     tokens.count_usage(services)
 
 
 def _take_in(
     services: Services, lease: Lease, resource: Resource, rows: Iterator[Mapping[str, Any]]
-) -> None:
+) -> set[str]:
+    """Keeps the rows as they come, and how far it got; answers with the ids."""
+    listed: set[str] = set()
     while some := list(islice(rows, _SOME)):
+        sides = [side(resource, one) for one in some]
+        listed.update(one.xero_id for one in sides)
+        last = changed_at(some[-1]) if resource is Resource.CONTACTS else None
         with services.database.write() as session:
             now = services.clock.now()
             leases.renew(session, lease, now=now, seconds=services.patience.lease)
-            seen.put(
-                session, lease.organisation_id, resource, (side(resource, one) for one in some)
-            )
+            seen.put(session, lease.organisation_id, resource, sides)
+            if last is not None and len(some) == _SOME:
+                # Contacts come by the moment of their change: a look that breaks goes on there,
+                # and isn't taken for one that is over.
+                until = min(last, now - 2 * KNOWN_FOR)
+                seen.known_now(session, lease.organisation_id, resource, until)
+    return listed
+
+
+def read_back(
+    services: Services, lease: Lease, found: Mapping[RecordRef, Met], resource: Resource
+) -> None:
+    """Reads once more what is about to be linked, unless everything was read a moment ago.
+
+    What Xero has no more is forgotten; what it has is known as it is now.
+    """
+    where = lease.organisation_id
+    ids = sorted({met.certain.xero_id for met in found.values() if met.certain is not None})
+    with services.database.read() as session:
+        until = seen.known_until(session, where, resource)
+    sure = SURE_FOR * services.settings.time_factor + CLOCKS_APART
+    if not ids or (until is not None and services.clock.now() - until < sure):
+        return
+    rows = tokens.call(
+        services, lease, lambda access: list(services.xero.get_many(access, resource, ids))
+    )
+    sides = [side(resource, row) for row in rows]
+    with services.database.write() as session:
+        leases.renew(session, lease, now=services.clock.now(), seconds=services.patience.lease)
+        seen.put(session, where, resource, sides)
+        seen.forget(session, where, resource, set(ids) - {one.xero_id for one in sides})
 
 
 def find(
@@ -97,7 +141,8 @@ def find(
 ) -> dict[RecordRef, Met]:
     """What each record is in Xero; those that are nothing there are absent.
 
-    An object that is one record's for certain isn't another's any more: the first one has it.
+    An object that is one record's for certain isn't another's any more: the one that is most
+    certain has it, of equal ones the first.
     """
     if not ours or not seen.any_of(session, organisation_id, resource):
         return {}
@@ -108,20 +153,34 @@ def find(
     theirs = list({one.xero_id: one for one in (*near, *more.values())}.values())
     if not theirs:
         return {}
+    held = bindings.holders(session, organisation_id, resource, [one.xero_id for one in theirs])
+    if resource is Resource.CONTACTS:
+        # What we have there ourselves is called as it was when it last went over.
+        theirs = [
+            one._replace(name=held[one.xero_id][1] or one.name) if one.xero_id in held else one
+            for one in theirs
+        ]
     by_id = {one.xero_id: one for one in theirs}
     taken = _holders(session, organisation_id, resource, [one.xero_id for one in theirs])
     by_key: dict[tuple[str, str], list[Side]] = {}
     for one in theirs:
         for key in _keys(one):
             by_key.setdefault(key, []).append(one)
-    found: dict[RecordRef, Met] = {}
-    for ref, mine in ours.items():
+
+    def met_by(ref: RecordRef) -> Met:
+        mine, word = ours[ref], chosen.get(ref)
         like = {one.xero_id: one for key in _keys(mine) for one in by_key.get(key, ())}
-        word = chosen.get(ref)
         if word in by_id:
             like[word] = by_id[word]
         apart = {xero_id for xero_id, same in said.get(ref, {}).items() if not same}
-        met = meet(resource, mine, list(like.values()), taken=taken, apart=apart, chosen=word)
+        return meet(resource, mine, list(like.values()), taken=taken, apart=apart, chosen=word)
+
+    first = {ref: met.by for ref in ours if (met := met_by(ref)).by is not None}
+    rungs = list(Rung)
+    order = sorted(ours, key=lambda ref: rungs.index(first[ref]) if ref in first else len(rungs))
+    found: dict[RecordRef, Met] = {}
+    for ref in order:
+        mine, met = ours[ref], met_by(ref)
         if met.certain is not None:
             taken[met.certain.xero_id] = f"{ref.module.singular} {mine.label}"
         if met.certain is not None or met.maybe:
@@ -219,7 +278,9 @@ def link(services: Services, item_id: int, xero_id: str, *, who: str) -> str:
         if held := holders.get(xero_id):
             raise PermanentError(f"{found.label} is linked with {held} already. Choose another.")
         if found.status == "ARCHIVED":
-            raise PermanentError(f"{found.label} is archived in Xero. Restore it there first.")
+            raise PermanentError(
+                f"{found.label} is archived in Xero. Restore it there, then press Retry."
+            )
         seen.say(session, where, _ref(item), same=xero_id, who=who, now=services.clock.now())
         _go_on(session, services, item, f"{who} linked it with Xero's {found.label}.")
     services.dispatcher.wake(where)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -17,13 +16,12 @@ from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.schedules import When
 from xtiger.domain.selection import SyncProfile
-from xtiger.engine import housekeeping, intake, reference, reports, tokens, webhooks
+from xtiger.engine import housekeeping, intake, needed, reference, reports, tokens, webhooks
 from xtiger.engine.drain import URGENT, drain, left_alone
 from xtiger.engine.services import Services
 from xtiger.engine.standing import held_sentence, schedule_sentence
-from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue
+from xtiger.store import claims, journal, leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, QueueItem, Run
-from xtiger.store.schema import MOST_ROWS
 from xtiger.telemetry import logger
 
 log = logger("scheduler")
@@ -73,8 +71,8 @@ def sync_records(services: Services, refs: Sequence[RecordRef], *, who: str) -> 
             if queue.open_items(session, row.id, refs)
         }
     records = services.crm.fetch_many(refs).values()
-    needed = dict.fromkeys(parent for record in records for parent in record.parents())
-    return _ask(services, sorted(waiting), who=who, refs=[*refs, *needed])
+    wanted = dict.fromkeys(parent for record in records for parent in record.parents())
+    return _ask(services, sorted(waiting), who=who, refs=[*refs, *wanted])
 
 
 def _chosen(services: Services, organisation_id: int | None) -> list[Organisation]:
@@ -131,7 +129,7 @@ def schedule_due(services: Services, *, retries: bool = True) -> list[int]:
         rules = [one for one in profiles.profiles(session) if one.organisation_id in going]
     if retries:
         _retry_failed(services, [one for one in rules if one.retries], now)
-    _retry_waiting(services, going, now)
+    needed.let_go(services, going)
     found, fresh = [], []
     with services.database.read() as session:
         for one in going:
@@ -201,59 +199,6 @@ def _retry_failed(services: Services, rules: Sequence[SyncProfile], now: datetim
                     now=now,
                     before=None if rule.schedule.when is When.AT_ONCE else turn,
                 )
-
-
-#: The most documents looked at whether what they wait for is in Xero by now.
-_MOST_WAITING = 5_000
-
-
-def _retry_waiting(services: Services, going: Sequence[int], now: datetime) -> None:
-    """Lets documents go that waited until somebody sent what they need, once all of it is there."""
-    causes = [f"parent-not-selected:{module.value}" for module in Module]
-    after = 0
-    for _part in range(_MOST_WAITING // MOST_ROWS):
-        with services.database.read() as session:
-            waiting = session.execute(
-                select(
-                    QueueItem.id, QueueItem.organisation_id, QueueItem.module, QueueItem.record_id
-                )
-                .where(
-                    text("state IN ('failed', 'check')"),
-                    QueueItem.cause.in_(causes),
-                    QueueItem.state == State.FAILED.value,
-                    QueueItem.id > after,
-                )
-                .order_by(QueueItem.id)
-                .limit(MOST_ROWS)
-            ).all()
-        if not waiting:
-            return
-        after = waiting[-1].id
-        ready = _complete(services, [row for row in waiting if row.organisation_id in going])
-        if ready:
-            with services.database.write() as session:
-                leases.lock(session, sorted({row.organisation_id for row in ready}))
-                queue.retry(session, [row.id for row in ready], now=now)
-
-
-def _complete(services: Services, waiting: Sequence[Any]) -> list[Any]:
-    """Those of some waiting documents whose parents are all in Xero."""
-    records = services.crm.fetch_many(
-        [RecordRef(Module(row.module), row.record_id) for row in waiting]
-    )
-    needs = {ref: record.parents() for ref, record in records.items()}
-    parents = list(dict.fromkeys(parent for found in needs.values() for parent in found))
-    with services.database.read() as session:
-        bound = {
-            one: bindings.of_records(session, one, parents)
-            for one in {row.organisation_id for row in waiting}
-        }
-    ready = []
-    for row in waiting:
-        needed = needs.get(RecordRef(Module(row.module), row.record_id))
-        if needed is not None and all(ref in bound[row.organisation_id] for ref in needed):
-            ready.append(row)
-    return ready
 
 
 def work(services: Services, organisation_id: int) -> None:

@@ -19,7 +19,7 @@ from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import RecordRef
 from xtiger.domain.resources import CATALOGUE, XERO_TYPE, Resource, Verb
 from xtiger.ports import Element
-from xtiger.store import bindings, claims, journal, logs, queue
+from xtiger.store import bindings, claims, journal, logs, queue, seen
 from xtiger.store.claims import Claimed
 from xtiger.store.models import Attempt, AttemptElement
 
@@ -166,7 +166,7 @@ class _Settling:
     run_id: int | None
     _ended: list[int] = field(default_factory=list)
     _bound: list[dict[str, Any]] = field(default_factory=list)
-    _gone: list[RecordRef] = field(default_factory=list)
+    _gone: list[tuple[RecordRef, str]] = field(default_factory=list)
     _entries: list[dict[str, Any]] = field(default_factory=list)
     _parked: list[tuple[Claimed, dict[str, Any]]] = field(default_factory=list)
     _failed: int = 0
@@ -189,7 +189,7 @@ class _Settling:
         xero_id = answer.xero_id
         deleted = item.action == REMOVE
         if deleted and self.attempt.verb != Verb.CREATE:
-            self._gone.append(item.ref)
+            self._gone.append((item.ref, str(xero_id or "")))
             self._ended.append(item.id)
             self._say(element, item, State.SUCCEEDED, _REMOVED, xero_id=xero_id, action=REMOVE)
             return
@@ -218,8 +218,10 @@ class _Settling:
         for item, why in self._parked:
             queue.park(self.session, item, **why)
         bindings.bind_many(self.session, self._bound)
-        for ref in self._gone:
-            bindings.unbind(self.session, self.attempt.organisation_id, ref)
+        where = self.attempt.organisation_id
+        for ref, xero_id in self._gone:
+            bindings.unbind(self.session, where, ref)
+            seen.forget(self.session, where, Resource(self.attempt.resource), [xero_id])
         queue.end(self.session, self._ended, State.SUCCEEDED)
         logs.append_many(self.session, self._entries)
         logs.count(self.session, self.run_id, succeeded=len(self._ended), failed=self._failed)

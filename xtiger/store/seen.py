@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,32 @@ def put(session: Session, organisation_id: int, resource: Resource, sides: Itera
 
 def _key(text: str) -> str | None:
     return fold(text)[:255] or None
+
+
+def forget(
+    session: Session, organisation_id: int, resource: Resource, xero_ids: Iterable[str]
+) -> None:
+    """Drops objects that Xero has no more."""
+    ids = list(xero_ids)
+    for start in range(0, len(ids), _MOST):
+        session.execute(
+            delete(Seen)
+            .where(Seen.organisation_id == organisation_id, Seen.resource == resource.value)
+            .where(Seen.xero_id.in_(ids[start : start + _MOST]))
+            .execution_options(synchronize_session=False)
+        )
+
+
+def keep_only(
+    session: Session, organisation_id: int, resource: Resource, xero_ids: Collection[str]
+) -> None:
+    """Drops everything that isn't among these."""
+    known = session.scalars(
+        select(Seen.xero_id).where(
+            Seen.organisation_id == organisation_id, Seen.resource == resource.value
+        )
+    ).all()
+    forget(session, organisation_id, resource, [one for one in known if one not in xero_ids])
 
 
 def known_until(session: Session, organisation_id: int, resource: Resource) -> datetime | None:
@@ -148,6 +174,16 @@ def ask(
         for xero_id in dict.fromkeys(xero_ids)
         if xero_id not in said
     )
+
+
+def ask_again(session: Session, organisation_id: int, refs: Iterable[RecordRef]) -> None:
+    """Takes back that records are none of Xero's: creating them was refused for their names."""
+    for ref in refs:
+        session.execute(
+            delete(Likeness)
+            .where(*_about(organisation_id, ref), Likeness.same.is_(False))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def asked(session: Session, organisation_id: int, ref: RecordRef) -> list[Side]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup, escape
 
 from xtiger.domain.selection import plain_day
+from xtiger.domain.values import absurd
 
 
 def zone_of(name: str | None) -> tzinfo:
@@ -32,8 +33,11 @@ def money(value: Any, currency: str | None = None) -> str:
     if value is None or value == "":
         return "–"
     number = Decimal(value)
-    places = max(2, -int(number.as_tuple().exponent) if number % 1 else 2)
-    text = f"{number:,.{places}f}"
+    if absurd(number):
+        text = str(number)
+    else:
+        whole = number == number.to_integral_value()
+        text = f"{number:,.{2 if whole else max(2, -int(number.as_tuple().exponent))}f}"
     return f"{currency} {text}" if currency else text
 
 
@@ -41,7 +45,10 @@ def quantity(value: Any) -> str:
     """A plain number without idle zeros: 1.5, 12."""
     if value is None:
         return "–"
-    text = f"{Decimal(value):,f}"
+    number = Decimal(value)
+    if absurd(number):
+        return str(number)
+    text = f"{number:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -148,5 +155,5 @@ def cell(value: Any) -> str:
     if isinstance(value, date):
         return plain_day(value)
     if isinstance(value, Decimal):
-        return f"{value:,f}"
+        return str(value) if absurd(value) else f"{value:,f}"
     return str(value)

@@ -76,6 +76,19 @@ def clean(value: str | None) -> str | None:
     return (value or "").strip() or None
 
 
+def _sound(number: Decimal) -> Decimal | None:
+    """A typed number of at most 15 digits and 8 places, None for any other.
+
+    Noughts that say nothing are left out: 0e-99999999 written out would fill the memory.
+    """
+    if not number.is_finite() or (number and number.adjusted() > 14):
+        return None
+    kept = round(number, 8)
+    if number != kept:
+        return None
+    return number if -8 <= int(number.as_tuple().exponent) <= 14 else kept or Decimal(0)
+
+
 class ExactField(StringField):  # type: ignore[misc]
     """A Decimal exactly as typed; it never passes through a float."""
 
@@ -87,13 +100,11 @@ class ExactField(StringField):  # type: ignore[misc]
             self.data = None
             return
         try:
-            number = Decimal(self.raw)
+            self.data = _sound(Decimal(self.raw))
         except InvalidOperation:
-            number = Decimal("NaN")
-        if not number.is_finite() or number.adjusted() > 14 or number != round(number, 8):
             self.data = None
+        if self.data is None:
             raise ValueError(say("form.number", value=self.raw))
-        self.data = number
 
     def _value(self) -> str:
         if self.raw_data:
@@ -130,11 +141,11 @@ class TaxesField(ExactField):
         for part in text.split("+"):
             number, _, word = part.strip().partition(" ")
             try:
-                rate = Decimal(number)
+                rate = _sound(Decimal(number))
             except InvalidOperation:
-                rate = Decimal("NaN")
-            sound = rate.is_finite() and 0 < rate <= 100 and rate == round(rate, 8)
-            if not sound or word.strip() not in ("", _COMPOUND) or len(found) == _MOST_TAXES:
+                rate = None
+            known = word.strip() in ("", _COMPOUND) and len(found) < _MOST_TAXES
+            if rate is None or not 0 < rate <= 100 or not known:
                 self.data = None
                 raise ValueError(say("form.taxes", value=text))
             found.append((rate, bool(word)))

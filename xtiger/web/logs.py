@@ -18,6 +18,7 @@ from xtiger.domain.errors import PermanentError
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
+from xtiger.domain.values import written_out
 from xtiger.store import journal
 from xtiger.store import logs as store
 from xtiger.store.models import (
@@ -452,7 +453,7 @@ def _pretty(value: Any) -> str:
     numbers: list[str] = []
 
     def mark(number: Any) -> str:
-        numbers.append(format(number, "f"))
+        numbers.append(written_out(number))
         return f"\u0000{len(numbers) - 1}\u0000"
 
     text = json.dumps(value, indent=2, ensure_ascii=False, default=mark)

@@ -9,6 +9,7 @@ from typing import Any
 from xtiger.domain.defaults import MAY_LACK, MappingTemplate
 from xtiger.domain.records import DOCUMENTS, DocumentType, Module, RecordRef
 from xtiger.domain.transforms import REGISTRY, TemplateFault
+from xtiger.domain.values import written_out
 from xtiger.engine import kept_tests, mapping_checks, mappings
 from xtiger.engine.kept_tests import Ran
 from xtiger.engine.mapping_checks import Check
@@ -193,7 +194,7 @@ def _rates(
         return []
     in_use = mapping_checks.rates_in_use(on, template, offered)
     typed = dict(draft.taxes)
-    rates = [f"{rate:f}" for rate in in_use]
+    rates = [written_out(rate) for rate in in_use]
     return [(rate, typed.pop(rate, "")) for rate in rates] + list(typed.items()) + [("", "")]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from flask import Response
 
+from xtiger.domain.values import written_out
+
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -25,7 +27,7 @@ def disarm(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return written_out(value)
     if isinstance(value, int):
         return str(value)
     text = str(value)

@@ -208,7 +208,8 @@ def overwrites_of(row: Profile) -> list[str]:
 
 def seen_of(row: Profile) -> str:
     """What the form was made from, so that a stale one is noticed."""
-    parts = (sorted(value) if isinstance(value, list) else value for value in data_of(row).values())
+    values = data_of(row).values()
+    parts = (",".join(sorted(one)) if isinstance(one, list) else one for one in values)
     return "|".join(str(part) for part in parts)
 
 

@@ -18,7 +18,7 @@ from xtiger.domain.selection import SyncProfile
 from xtiger.domain.zones import city, zone_name
 from xtiger.engine import counting, reference
 from xtiger.engine.counting import Count
-from xtiger.store import profiles
+from xtiger.store import leases, profiles
 from xtiger.store.models import Organisation, Profile
 from xtiger.web import formats
 from xtiger.web.access import can, needs
@@ -122,8 +122,10 @@ def what_save(org: int, module: str) -> Any:
         form.typed.render_kw = {"autofocus": True, "autocomplete": "off"}
         return _page(form, place, status=422, counted=counted, confirm=confirm)
     with xt().services.database.write() as session:
+        # Two may save at one moment, of this organisation or of two that would overlap: the
+        # second waits here, and then looks again at what the first has left.
+        leases.lock_all(session)
         row = _row(session, org, place.info.module)
-        # Looked at again in the transaction that writes: two may save at one moment.
         changed = form.seen.data != seen_of(row)
         clash = None if changed else _overlap(session, wanted, place.info)
         if not changed and clash is None:
