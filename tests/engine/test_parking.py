@@ -41,9 +41,10 @@ from xtiger.store import journal, queue
 
 def refused_buyer(engine: Engine) -> tuple[Contact, Invoice]:
     """A contact whose name a stranger has in Xero, and an invoice that needs it."""
-    stranger(engine).created("Contacts", {"Name": "Taken Ltd"})
+    stranger(engine).created("Contacts", {"Name": "Taken Ltd", "EmailAddress": "a@taken.nz"})
     with crm(engine) as session:
-        buyer = books.contact(session, "Taken Ltd")
+        # Not the same e-mail: tried again, it still isn't linked with the stranger's.
+        buyer = books.contact(session, "Taken Ltd", email="b@taken.nz")
         document = books.invoice(session, "INV-900", buyer)
     tick(engine, document)
     return buyer, document

@@ -112,23 +112,24 @@ def meet(
     ours: Side,
     theirs: Sequence[Side],
     *,
-    taken: Mapping[str, str],
+    taken: Collection[str],
     apart: Collection[str] = (),
     chosen: str | None = None,
 ) -> Met:
     """Which of Xero's objects is ours.
 
     `ours.xero_id` is the id that the CRM keeps, `ours.number` our marker or the item's code.
-    `taken` has the labels of the records that objects belong to already, by their ids; `apart`
-    are the ids of objects that a person said it isn't, `chosen` the one that it is.
+    `taken` are the ids of objects that belong to other records already: the CRM itself says that
+    those are others. `apart` are the ids of objects that a person said it isn't, `chosen` the one
+    that it is.
 
     1. The object that a person, our id or our number names is it, whatever else it says.
     2. The others come by account number, by e-mail and name, by name. If the rungs name more
        than one object, a person chooses.
-    3. The one that is left is it, unless it is archived, belongs to another record already, or
-       has another e-mail or account number than ours: then a person decides.
+    3. The one that is left is it, unless it is archived, or has another e-mail or account number
+       than ours: then a person decides.
     """
-    free = [one for one in theirs if one.xero_id not in apart]
+    free = [one for one in theirs if one.xero_id not in taken and one.xero_id not in apart]
     sure = [(Rung.PERSON, one) for one in free if one.xero_id == chosen]
     sure += [
         (rung, one)
@@ -136,11 +137,11 @@ def meet(
         for one in free
         if named(resource, ours, one)
     ]
-    if sure and sure[0][1].xero_id not in taken:
+    if sure:
         return Met(certain=sure[0][1], by=sure[0][0])
     # Items have a code that Xero keeps unique; two of one name are two.
     alike = _rungs(ours, free) if resource is Resource.CONTACTS else ()
-    found = {one.xero_id: (rung, one) for rung, one in reversed([*sure, *alike])}
+    found = {one.xero_id: (rung, one) for rung, one in reversed(list(alike))}
     if not found:
         return Met()
     maybe = [found[key] for key in reversed(found)]
@@ -153,13 +154,6 @@ def meet(
         sentence = f"More than one {what} in Xero may be it: {named}. Link one of them."
         return Met(maybe=tuple(each for _, each in live), sentence=sentence)
     rung, one = (live or maybe)[0]
-    if one.xero_id in taken:
-        other = taken[one.xero_id]
-        sentence = (
-            f"Another {what} in Xero is called {one.label}, and it is linked with {other}. "
-            "Rename one, or delete the one that isn't needed."
-        )
-        return Met(maybe=sides, sentence=sentence)
     if not live:
         return Met(
             maybe=sides,

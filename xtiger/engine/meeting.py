@@ -153,15 +153,8 @@ def find(
     theirs = list({one.xero_id: one for one in (*near, *more.values())}.values())
     if not theirs:
         return {}
-    held = bindings.holders(session, organisation_id, resource, [one.xero_id for one in theirs])
-    if resource is Resource.CONTACTS:
-        # What we have there ourselves is called as it was when it last went over.
-        theirs = [
-            one._replace(name=held[one.xero_id][1] or one.name) if one.xero_id in held else one
-            for one in theirs
-        ]
     by_id = {one.xero_id: one for one in theirs}
-    taken = _holders(session, organisation_id, resource, [one.xero_id for one in theirs])
+    taken = bindings.known(session, organisation_id, resource, [one.xero_id for one in theirs])
     by_key: dict[tuple[str, str], list[Side]] = {}
     for one in theirs:
         for key in _keys(one):
@@ -180,9 +173,9 @@ def find(
     order = sorted(ours, key=lambda ref: rungs.index(first[ref]) if ref in first else len(rungs))
     found: dict[RecordRef, Met] = {}
     for ref in order:
-        mine, met = ours[ref], met_by(ref)
+        met = met_by(ref)
         if met.certain is not None:
-            taken[met.certain.xero_id] = f"{ref.module.singular} {mine.label}"
+            taken.add(met.certain.xero_id)
         if met.certain is not None or met.maybe:
             found[ref] = met
     return found
