@@ -18,13 +18,23 @@ from tests.promises.mutations import HISTORIES, MUTATIONS, History, lived
 from tests.promises.world import BrokenPromise, PostgresWorlds, SqliteWorlds, Worlds
 from xtiger.domain.queueing import State
 from xtiger.domain.resources import CATALOGUE
-from xtiger.engine import drain
+from xtiger.engine import build, drain
 
 PROVE = bool(os.environ.get("XTIGER_PROVE"))
 RUNS, STEPS = (2000, 60) if PROVE else (150, 8)
 ON_POSTGRES, IN_FLIGHT = RUNS // 20, RUNS // 12
 
 Record = Callable[[str, object], None]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers of this world stand in the way of our names; a meeting would link them.
+
+    What is linked at a first meeting has tests of its own: tests/engine/test_first_meeting.py.
+    """
+    monkeypatch.setattr(drain, "MET", ())
+    monkeypatch.setattr(build, "MET", ())
 
 
 @pytest.fixture(autouse=True)
