@@ -23,6 +23,8 @@ from flask_security import (
 from sqlalchemy import Column, ForeignKey, String, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from xtiger.domain.errors import XTigerError
+from xtiger.engine.alerting import alerts
 from xtiger.web.access import ROLES, Person
 from xtiger.web.frame import clock_time, plain_page
 from xtiger.web.words import say
@@ -185,3 +187,7 @@ def add_user(app: Flask, db: Any, *, email: str, name: str, password: str, role:
         user.name = name
         user.roles = [wanted]
         db.session.commit()
+        if role == "administrator":
+            # Without the core's tables there is nothing to be alerted of yet.
+            with suppress(XTigerError):
+                alerts.welcome(app.extensions["xtiger"].services, email, person=name or None)

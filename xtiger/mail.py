@@ -2,37 +2,151 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email import policy
+from email.charset import QP, Charset
 from email.errors import MessageError
+from email.header import Header
+from email.mime.text import MIMEText
 from typing import Any
 
 import flask_mail
 from flask import Flask
 
-from xtiger.domain.errors import PermanentError, TransientError
-from xtiger.ports import Letter
+from xtiger.domain.errors import PermanentError, TransientError, UnknownOutcome
+from xtiger.ports import AddressRefused, Letter, MailServer, ServerAway
 from xtiger.settings import Settings
+from xtiger.telemetry import logger
 
-#: Seconds that connecting, or any one answer of the mail server, may take.
+#: Seconds that connecting, any one answer of the mail server, or taking one PIECE may take.
 TIME_OUT = 20
+#: Bytes that go out at once: Python counts the time-out for all that it is given together.
+PIECE = 65_536
+#: Seconds after which nothing more of a letter goes out, however steadily the server takes it.
+LONGEST = 300
+#: Bytes of the longest line; SMTP takes 998.
+_LINE = 900
+#: Lines of 78 columns would have Python fold links and ids into encoded words, which no mail
+#: program reads there.
+_UNFOLDED = policy.SMTP.clone(max_line_length=_LINE)
+#: For texts with longer lines, which a server refuses.
+_BROKEN = Charset("utf-8")
+_BROKEN.body_encoding = QP
+#: What a server says of an address whose mailbox it hasn't: by RFC 3463, or in the words of those
+#: that don't use its codes.
+_NO_MAILBOX = re.compile(
+    r"(?<![\d.])5\.(?:1\.(?:[0-36]|10)|2\.1)(?!\d|\.\d)"
+    r"|no such (?:user|mailbox|recipient|address|person)"
+    r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|doesn't exist|does not exist)"
+    r"|unknown (?:user|recipient|mailbox)|unrouteable address",
+    re.IGNORECASE,
+)
+#: What is about who sends, whatever else stands beside it: for the settings to mend.
+_OURS = re.compile(r"(?<![\d.])5\.7\.\d|relay|sender", re.IGNORECASE)
+#: What it says of a letter that it would never take: too long, or made of what it doesn't read.
+_LETTER = re.compile(r"(?<![\d.])5\.(?:2\.3|3\.4|6\.\d+)(?!\d|\.\d)")
+
+log = logger("mail")
+
+
+class _TooSlow(TimeoutError):
+    """The server took what it got, but not all of it within LONGEST."""
+
+
+class _Noticing:
+    """An SMTP line that sends in pieces, and notices when the whole of a letter has gone out."""
+
+    whole = False
+    taken = False
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        self._until = time.monotonic() + LONGEST
+        super().__init__(*args, **more)
+
+    def send(self, s: Any) -> None:
+        for begin in range(0, len(s), PIECE):
+            if time.monotonic() > self._until:
+                # What would follow on this line, a QUIT, would be read as the letter's.
+                self.close()  # type: ignore[attr-defined]
+                raise _TooSlow
+            super().send(s[begin : begin + PIECE])  # type: ignore[misc]
+        if isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
+            self.whole = True
+
+    def data(self, msg: Any) -> Any:
+        answer = super().data(msg)  # type: ignore[misc]
+        self.taken = answer[0] == 250
+        return answer
+
+
+class _Plain(_Noticing, smtplib.SMTP):
+    pass
+
+
+class _Sealed(_Noticing, smtplib.SMTP_SSL):
+    pass
+
+
+@contextmanager
+def _usable(otherwise: str) -> Iterator[None]:
+    """Tells what can't even be written on the line; Python's own words would show the password."""
+    try:
+        yield
+    except OSError:  # some of TLS are ValueErrors, too
+        raise
+    except (ValueError, OverflowError):
+        raise ServerAway(otherwise) from None
 
 
 class _Connection(flask_mail.Connection):
     """Flask-Mail's connection, but one that gives up, and that knows whom it talks to."""
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
-        kind = smtplib.SMTP_SSL if self.mail.use_ssl else smtplib.SMTP
+        kind = _Sealed if self.mail.use_ssl else _Plain
         checked = ssl.create_default_context()
         more: dict[str, Any] = {"context": checked} if self.mail.use_ssl else {}
-        host = kind(self.mail.server, self.mail.port, timeout=TIME_OUT, **more)
-        host.set_debuglevel(int(self.mail.debug))
-        if self.mail.use_tls:
-            host.starttls(context=checked)
-        if self.mail.username and self.mail.password:
-            host.login(self.mail.username, self.mail.password)
-        return host
+        with _usable(
+            f"The mail server's name {self.mail.server} can't be used. Check its spelling."
+        ):
+            host: Any = kind(self.mail.server, self.mail.port, timeout=TIME_OUT, **more)
+        try:
+            host.set_debuglevel(int(self.mail.debug))
+            if self.mail.use_tls:
+                host.starttls(context=checked)
+            if self.mail.username and self.mail.password:
+                with _usable(
+                    f"XTiger can't sign in to {_name(self.mail)}: the user or the password has a "
+                    "character such as ä or ß. Choose others for the mail server."
+                ):
+                    host.login(self.mail.username, self.mail.password)
+        except BaseException:
+            host.close()
+            raise
+        found: smtplib.SMTP | smtplib.SMTP_SSL = host
+        return found
+
+    def __exit__(self, *_: Any) -> None:
+        # What was taken stays taken, and what went wrong is told, however the line ends.
+        if self.host is not None:
+            with suppress(smtplib.SMTPException, OSError):
+                self.host.quit()
+            self.host.close()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a whole letter went out on it."""
+        return bool(getattr(self.host, "whole", False))
+
+    @property
+    def taken(self) -> bool:
+        """Whether the server said that it took the last letter."""
+        return bool(getattr(self.host, "taken", False))
 
 
 class FlaskMail:
@@ -41,61 +155,190 @@ class FlaskMail:
     def __init__(self, app: Flask, settings: Settings) -> None:
         # Flask-Mail looks itself up in the current app; where the host has none, an app that
         # serves no page holds ours, so that the host's place for it stays free.
-        self._app = app if "mail" in app.extensions else _own(settings)
+        self._app = app if "mail" in app.extensions else _own(_server(settings))
         self._sender = settings.mail_sender
-        self._mail: Any = self._app.extensions["mail"]
 
-    def send(self, letter: Letter) -> None:
-        message = flask_mail.Message(
-            subject=letter.subject,
-            recipients=[letter.recipient],
-            body=letter.text,
-            html=letter.html,
-            sender=self._sender,
-            extra_headers={"Auto-Submitted": "auto-generated"},
-        )
-        message.msgId = letter.message_id
-        server = f"{self._mail.server}:{self._mail.port}"
-        try:
-            with self._app.app_context(), _Connection(self._mail) as connection:
-                connection.send(message)
-        except smtplib.SMTPAuthenticationError as refusal:
-            text = f"{server} refused it: {refusal.smtp_code} authentication."
-            raise TransientError(text) from None
-        except smtplib.SMTPRecipientsRefused as refusal:
-            code, said = next(iter(refusal.recipients.values()))
-            text = f"{server} refused {letter.recipient}: {code} {_said(said)}"
-            raise (PermanentError if code >= 500 else TransientError)(text) from refusal
-        except smtplib.SMTPResponseException as refusal:
-            text = f"{server} refused it: {refusal.smtp_code} {_said(refusal.smtp_error)}"
-            kind = PermanentError if refusal.smtp_code >= 550 else TransientError
-            raise kind(text) from refusal
-        except ssl.SSLCertVerificationError as failure:
-            raise TransientError(
-                f"The mail server {server} can't be trusted: {failure.verify_message}."
-            ) from failure
-        except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
-            raise TransientError(
-                f"The mail server {server} can't be reached ({type(failure).__name__})."
-            ) from failure
-        except (flask_mail.BadHeaderError, MessageError, ValueError) as fault:
-            text = f"The mail to {letter.recipient} can't be written: {fault}"
-            raise PermanentError(text) from fault
+    def has_server(self) -> bool:
+        return bool(self._app.extensions["mail"].server)
+
+    def send(self, letter: Letter, server: MailServer | None = None) -> None:
+        app = self._app if server is None else _own(server)
+        mail: Any = app.extensions["mail"]
+        with app.app_context(), _told(mail, letter.recipient):
+            message = _message(letter, self._sender if server is None else server.sender)
+            with _Connection(mail) as connection:
+                try:
+                    connection.send(message)
+                except Exception as failure:
+                    if connection.taken:
+                        # A host hears of each mail by Flask-Mail's signal, and may break over it.
+                        log.exception("a mail that went broke its host", to=letter.recipient)
+                        return
+                    if isinstance(failure, _TooSlow):
+                        # It is there, and others' letters may be shorter.
+                        raise TransientError(
+                            f"{_name(mail)} didn't take the whole mail within {LONGEST} s."
+                        ) from failure
+                    answered = isinstance(failure, smtplib.SMTPResponseException)
+                    if answered or not isinstance(failure, OSError) or not connection.in_doubt:
+                        raise
+                    raise UnknownOutcome(
+                        f"{_name(mail)} broke off before it said whether it took the mail."
+                    ) from failure
+
+    def check(self, server: MailServer | None = None) -> None:
+        app = self._app if server is None else _own(server)
+        mail: Any = app.extensions["mail"]
+        with app.app_context(), _told(mail, ""), _Connection(mail) as connection:
+            if connection.host is not None:
+                connection.host.noop()
+
+
+class _Message(flask_mail.Message):
+    """Flask-Mail's message, with headers and lines that arrive as they were meant."""
+
+    def _mimetext(self, text: str | None, subtype: str = "plain") -> MIMEText:
+        if any(len(line.encode()) > _LINE for line in (text or "").split("\n")):
+            return MIMEText(text or "", subtype, _BROKEN)  # type: ignore[arg-type]
+        plain: MIMEText = super()._mimetext(text, subtype)
+        return plain
+
+    def _message(self) -> Any:
+        made = super()._message()
+        if not self.subject.isascii():
+            # Broken where it stands, so that nobody breaks it anew and loses a blank. Python goes
+            # two columns over what it is told, and 76 is the most (RFC 2047, section 2).
+            made.policy = policy.compat32  # the others take no header that is broken already
+            subject = Header(self.subject, "utf-8", 74, "Subject")
+            made.replace_header("Subject", subject.encode())
+        made.policy = _UNFOLDED
+        return made
+
+
+def _message(letter: Letter, sender: str) -> flask_mail.Message:
+    headers = {"Auto-Submitted": "auto-generated"}
+    if letter.thread:
+        headers |= {"References": letter.thread, "In-Reply-To": letter.thread}
+    if letter.unsubscribe:
+        headers |= {
+            "List-Unsubscribe": f"<{letter.unsubscribe}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+    message = _Message(
+        subject=letter.subject,
+        recipients=[letter.recipient],
+        body=letter.text,
+        html=letter.html,
+        sender=sender,
+        extra_headers=headers,
+    )
+    message.msgId = letter.message_id
+    if letter.attachment is not None:
+        file = letter.attachment
+        message.attach(file.name, file.media_type, file.content)
+    return message
+
+
+@contextmanager
+def _told(mail: Any, recipient: str) -> Iterator[None]:
+    """Turns what smtplib says into one sentence and one of the errors."""
+    server, place = mail.server, _name(mail)
+    try:
+        yield
+    except smtplib.SMTPAuthenticationError as refusal:
+        text = f"{server} refused it: {refusal.smtp_code} authentication."
+        raise ServerAway(text) from None
+    except smtplib.SMTPRecipientsRefused as refusal:
+        code, said = next(iter(refusal.recipients.values()))
+        text = f"{server} refused {recipient}: {code} {_said(said)}"
+        raise _kind(code, _said(said))(text) from refusal
+    except smtplib.SMTPSenderRefused as refusal:
+        words = _said(refusal.smtp_error)
+        # Here it hears how long the letter is; all else it says is about us.
+        whole = refusal.smtp_code >= 500 and _LETTER.search(words)
+        text = f"{server} refused the sender: {refusal.smtp_code} {words}"
+        raise (PermanentError if whole else TransientError)(text) from refusal
+    except smtplib.SMTPDataError as refusal:
+        words = _said(refusal.smtp_error)
+        text = f"{server} refused it: {refusal.smtp_code} {words}"
+        raise _kind(refusal.smtp_code, words)(text) from refusal
+    except smtplib.SMTPResponseException as refusal:
+        # At its greeting, at ours or at STARTTLS: it hasn't heard of any letter yet.
+        text = f"{server} refused us: {refusal.smtp_code} {_said(refusal.smtp_error)}"
+        raise ServerAway(text) from refusal
+    except smtplib.SMTPNotSupportedError as failure:
+        raise ServerAway(f"{server} doesn't offer what is set: {failure}") from failure
+    except ssl.SSLCertVerificationError as failure:
+        raise ServerAway(
+            f"The mail server {place} can't be trusted: {failure.verify_message}."
+        ) from failure
+    except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
+        raise ServerAway(
+            f"The mail server {place} can't be reached: {_reason(failure)}."
+        ) from failure
+    except (flask_mail.BadHeaderError, MessageError, ValueError) as fault:
+        raise PermanentError(f"The mail to {recipient} can't be written: {fault}") from fault
+
+
+def _kind(code: int, words: str) -> type[AddressRefused | PermanentError | TransientError]:
+    """What a refusal of a recipient or of a whole letter comes to.
+
+    It is for good only where the answer says so of the letter or the address. Policies, limits
+    and full mailboxes pass, and a mail that is given up for them would be lost.
+    """
+    if code < 500 or _OURS.search(words):
+        return TransientError
+    if _NO_MAILBOX.search(words):
+        return AddressRefused
+    return PermanentError if _LETTER.search(words) else TransientError
+
+
+def _reason(failure: Exception) -> str:
+    """What happened on the line, in words."""
+    if isinstance(failure, socket.gaierror):
+        return "no server has that name"
+    if isinstance(failure, ConnectionRefusedError):
+        return "nobody answers at that port"
+    if isinstance(failure, _TooSlow):
+        return f"it took more than {LONGEST} s"
+    if isinstance(failure, TimeoutError):
+        return f"it said nothing for {TIME_OUT} s"
+    if isinstance(failure, ssl.SSLError):
+        return "it doesn't speak TLS there, or another kind of it"
+    if isinstance(failure, smtplib.SMTPServerDisconnected | ConnectionError):
+        return "it broke off"
+    return type(failure).__name__
+
+
+def _name(mail: Any) -> str:
+    return f"{mail.server}:{mail.port}"
 
 
 def _said(answer: bytes | str) -> str:
     return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
 
 
-def _own(settings: Settings) -> Flask:
+def _server(settings: Settings) -> MailServer:
+    return MailServer(
+        host=settings.mail_server,
+        port=settings.mail_port,
+        security="starttls" if settings.mail_tls else "none",
+        username=settings.mail_username,
+        password=settings.mail_password,
+        sender=settings.mail_sender,
+    )
+
+
+def _own(server: MailServer) -> Flask:
     app = Flask("xtiger.mail")
     app.config.update(
-        MAIL_SERVER=settings.mail_server,
-        MAIL_PORT=settings.mail_port,
-        MAIL_USE_TLS=settings.mail_tls,
-        MAIL_USERNAME=settings.mail_username or None,
-        MAIL_PASSWORD=settings.mail_password or None,
-        MAIL_DEFAULT_SENDER=settings.mail_sender,
+        MAIL_SERVER=server.host,
+        MAIL_PORT=server.port,
+        MAIL_USE_TLS=server.security == "starttls",
+        MAIL_USE_SSL=server.security == "tls",
+        MAIL_USERNAME=server.username or None,
+        MAIL_PASSWORD=server.password or None,
+        MAIL_DEFAULT_SENDER=server.sender,
     )
     flask_mail.Mail(app)
     return app

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.domain.records import Module, ModuleInfo, Record, RecordRef, XeroLink
 from xtiger.domain.resources import Resource, Verb
 
@@ -246,6 +247,15 @@ class XeroPort(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes along with a letter."""
+
+    name: str
+    content: bytes = field(repr=False)
+    media_type: str = "text/csv"
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """One mail to one recipient."""
 
@@ -254,13 +264,47 @@ class Letter:
     text: str
     html: str
     message_id: str
+    #: The id under which mail programs gather letters of a kind (References).
+    thread: str | None = None
+    #: The address that ends the subscription by one POST, without sign-in.
+    unsubscribe: str | None = None
+    attachment: Attachment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """How letters are handed over. `security` is none, starttls or tls."""
+
+    host: str
+    port: int = 25
+    security: str = "none"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    sender: str = "xtiger@localhost"
+
+
+class AddressRefused(PermanentError):
+    """The mail server will never take a letter to this address: it has no such mailbox."""
+
+
+class ServerAway(TransientError):
+    """The mail server can't be reached, trusted or signed in to: no other letter will go either."""
 
 
 class MailPort(Protocol):
-    """Sends mail. Raises TransientError or PermanentError, each with its sentence."""
+    """Sends mail. Raises TransientError, PermanentError or UnknownOutcome.
 
-    def send(self, letter: Letter) -> None:
-        """Hands one letter to the mail server."""
+    UnknownOutcome: the whole letter went out and the line broke before the server's answer.
+    """
+
+    def has_server(self) -> bool:
+        """Whether it knows a mail server of its own."""
+
+    def send(self, letter: Letter, server: MailServer | None = None) -> None:
+        """Hands one letter to that mail server, or to its own."""
+
+    def check(self, server: MailServer | None = None) -> None:
+        """Connects and signs in as `send` does, and leaves again without a letter."""
 
 
 class Dispatcher(Protocol):

@@ -194,7 +194,7 @@ class Settings:
     mail_username: str = _setting(_text, "")
     mail_password: str = _setting(_text, "", secret=True)
     mail_sender: str = _setting(_text, "xtiger@localhost")
-    #: Who gets the mail after each run, unless somebody chose on the page.
+    #: Who gets the mail after each run, until somebody changes the list on the page.
     report_recipients: tuple[str, ...] = _setting(_addresses, ())
     #: Days for which the exact bytes of calls, ended queue items, and log, calls, runs and their
     #: mails are kept; 0 keeps them for ever.

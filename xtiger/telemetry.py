@@ -6,8 +6,9 @@ import hmac
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -16,6 +17,8 @@ _SECRET_NAMES = re.compile(
     r"(token|secret|password|authorization|cookie|code_verifier|keys?$)", re.I
 )
 _BEARER = re.compile(r"(Bearer|Basic)\s+[\w.~+/=-]+", re.I)
+#: The logger above all of ours.
+_ROOT = "xtiger"
 
 
 def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -28,29 +31,72 @@ def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
     return event
 
 
+class _Line(logging.Formatter):
+    """One line an event, whoever wrote it: in standalone Flask's own log is ours, too."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _BEARER.sub(r"\1 [hidden]", super().format(record)).replace("\n", "\\n")
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the moment, whoever redirected it meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def configure(*, verbose: bool = False) -> None:
     """Standalone logging: one line an event on stderr. A host keeps its own."""
     # A tick that comes while the last one still works is left out; that is as it should be.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            hide,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if verbose else logging.INFO
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    lines = _Stderr()
+    lines.setFormatter(_Line())
+    ours = logging.getLogger(_ROOT)
+    ours.handlers = [lines]
+    ours.setLevel(logging.DEBUG if verbose else logging.INFO)
+    ours.propagate = False
+
+
+class _Part(structlog.stdlib.BoundLogger):
+    """Says what was raised within its own line; Python's logging would add it unhidden."""
+
+    def exception(self, event: str | None = None, *args: Any, **values: Any) -> None:
+        self.error(event, *args, **{"exc_info": True, **values})
+
+
+def configure_if_unset() -> None:
+    """The standalone way for a process of a host that has set up no logging at all.
+
+    Python's own last resort prints warnings alone, without time and part.
+    """
+    if not logging.getLogger(_ROOT).hasHandlers():
+        configure()
 
 
 def logger(name: str) -> Any:
-    """The log of one part of the program."""
-    return structlog.get_logger(part=name)
+    """The log of one part of the program: one line an event, in Python's own logging.
+
+    What is written doesn't hang on how a host has set up structlog, whose own way to print an
+    exception shows the values of variables, tokens among them.
+    """
+    return structlog.wrap_logger(
+        logging.getLogger(f"{_ROOT}.{name}"),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            hide,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=_Part,
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
 
 
 #: The counters of this process, apart from those a host may have.

@@ -1,4 +1,4 @@
-"""XTiger's own small CRM: contacts, products and invoices, as a Flask CRM could have them.
+"""XTiger's own small CRM behind the CrmPort: its modules, and how their rows are read.
 
 Nothing here is special to XTiger: a host hooks its models up in the same way (`crm_of`).
 """
@@ -6,198 +6,35 @@ Nothing here is special to XTiger: a host hooks its models up in the same way (`
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BindParameter,
-    Date,
-    DateTime,
-    ForeignKey,
-    String,
-    Text,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    or_,
-    select,
-)
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    Session,
-    mapped_column,
-    relationship,
-)
+from sqlalchemy import BindParameter, bindparam, case, func, literal_column, or_, select
+from sqlalchemy.orm import Session
 
-from xtiger.crm.columns import Money, Parts
+from xtiger.crm.models import Contact as Contact
+from xtiger.crm.models import CrmBase as CrmBase
+from xtiger.crm.models import Invoice as Invoice
+from xtiger.crm.models import InvoiceLine as InvoiceLine
+from xtiger.crm.models import Product as Product
+from xtiger.crm.models import Service as Service
 from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
-from xtiger.crm.totals import count_lines
-from xtiger.domain.counting import DocumentTotals
-from xtiger.domain.records import Field, FieldKind, Module, ModuleInfo, RecordRef, XeroLink
+from xtiger.domain.records import (
+    SOLD,
+    Field,
+    FieldKind,
+    Module,
+    ModuleInfo,
+    RecordRef,
+    XeroLink,
+)
 from xtiger.store.prepared import Prepared
 from xtiger.store.schema import MOST_ROWS
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class CrmBase(DeclarativeBase):
-    """The small CRM's tables, a migration branch of their own."""
-
-
-#: A deleted record's number is never given to another, which would meet its place in Xero.
-_NEVER_AGAIN = {"sqlite_autoincrement": True}
-
-
-class Contact(CrmBase):
-    """Somebody who buys from us or sells to us."""
-
-    __tablename__ = "crm_contact"
-    __table_args__ = _NEVER_AGAIN
-    xtiger_module = Module.CONTACTS
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(255), index=True)
-    first_name: Mapped[str | None] = mapped_column(String(255))
-    last_name: Mapped[str | None] = mapped_column(String(255))
-    email: Mapped[str | None] = mapped_column(String(255))
-    phone: Mapped[str | None] = mapped_column(String(60))
-    street: Mapped[str | None] = mapped_column(String(500))
-    city: Mapped[str | None] = mapped_column(String(255))
-    region: Mapped[str | None] = mapped_column(String(255))
-    postal_code: Mapped[str | None] = mapped_column(String(50))
-    country: Mapped[str | None] = mapped_column(String(60))
-    tax_number: Mapped[str | None] = mapped_column(String(60))
-    account_number: Mapped[str | None] = mapped_column(String(60))
-    is_supplier: Mapped[bool] = mapped_column(default=False)
-    status: Mapped[str] = mapped_column(String(30), default="Active")
-    xero_id: Mapped[str | None] = mapped_column(String(40))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        return self.name
-
-
-class Product(CrmBase):
-    """Something that is sold or bought."""
-
-    __tablename__ = "crm_product"
-    __table_args__ = _NEVER_AGAIN
-    xtiger_module = Module.PRODUCTS
-    id: Mapped[int] = mapped_column(primary_key=True)
-    code: Mapped[str | None] = mapped_column(String(60), index=True)
-    name: Mapped[str] = mapped_column(String(255))
-    description: Mapped[str | None] = mapped_column(Text)
-    price: Mapped[Decimal] = mapped_column(Money)
-    cost: Mapped[Decimal | None] = mapped_column(Money)
-    tax_rate: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    sales_account: Mapped[str | None] = mapped_column(String(10))
-    purchase_account: Mapped[str | None] = mapped_column(String(10))
-    status: Mapped[str] = mapped_column(String(30), default="Active")
-    xero_id: Mapped[str | None] = mapped_column(String(40))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        return self.code or self.name
-
-
-class Invoice(CrmBase):
-    """A document with lines: an invoice we send, or a bill we get."""
-
-    __tablename__ = "crm_invoice"
-    __table_args__ = _NEVER_AGAIN
-    xtiger_module = Module.INVOICES
-    STATUSES = ("Created", "Approved", "Sent", "Paid", "Cancelled")
-    id: Mapped[int] = mapped_column(primary_key=True)
-    number: Mapped[str] = mapped_column(String(255), unique=True)
-    contact_id: Mapped[int] = mapped_column(ForeignKey("crm_contact.id"), index=True)
-    date: Mapped[dt.date] = mapped_column(Date)
-    due_date: Mapped[dt.date | None] = mapped_column(Date)
-    reference: Mapped[str | None] = mapped_column(String(255))
-    currency: Mapped[str] = mapped_column(String(3))
-    #: exclusive, inclusive or no tax: what line amounts mean.
-    amounts: Mapped[str] = mapped_column(String(12), default="exclusive")
-    #: group: tax is counted once a rate on the document; individual: on each line.
-    tax_mode: Mapped[str] = mapped_column(String(10), default="group", server_default="group")
-    #: Off the whole document, in percent or as an amount: before tax in group mode, else after.
-    header_discount: Mapped[Decimal | None] = mapped_column(Money)
-    header_discount_amount: Mapped[Decimal | None] = mapped_column(Money)
-    #: [{"description": …, "amount": …, "taxes": [{"name", "rate", "compound"}, …]}, …].
-    charges: Mapped[Sequence[Mapping[str, Any]] | None] = mapped_column(Parts)
-    adjustment: Mapped[Decimal | None] = mapped_column(Money)
-    #: Tax that the customer keeps back.
-    withheld: Mapped[Decimal | None] = mapped_column(Money)
-    #: Without tax: lines and charges less the header discount.
-    subtotal: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    tax_total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    total: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    status: Mapped[str] = mapped_column(String(30), default="Created")
-    xero_id: Mapped[str | None] = mapped_column(String(40))
-    xero_number: Mapped[str | None] = mapped_column(String(255))
-    xero_status: Mapped[str | None] = mapped_column(String(20))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
-    contact: Mapped[Contact] = relationship()
-    lines: Mapped[list[InvoiceLine]] = relationship(
-        cascade="all, delete-orphan", order_by="InvoiceLine.place"
-    )
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        return self.number
-
-    def count(self) -> DocumentTotals:
-        """Counts amounts, tax and totals anew and keeps them; called before every save."""
-        totals = count_lines(
-            self.lines,
-            self.amounts,
-            tax_mode=self.tax_mode or "group",
-            header_discount=self.header_discount,
-            header_discount_amount=self.header_discount_amount,
-            charges=self.charges or (),
-            adjustment=self.adjustment,
-            withheld=self.withheld,
-        )
-        for line, amount in zip(self.lines, totals.nets, strict=True):
-            line.amount = amount
-        self.subtotal, self.tax_total = totals.subtotal, totals.total_tax
-        self.total = totals.total
-        return totals
-
-
-class InvoiceLine(CrmBase):
-    """One line of an invoice; `discount` and `tax_rate` in percent.
-
-    With several taxes `tax_rate` is what they come to together.
-    """
-
-    __tablename__ = "crm_invoice_line"
-    __table_args__ = _NEVER_AGAIN
-    id: Mapped[int] = mapped_column(primary_key=True)
-    invoice_id: Mapped[int] = mapped_column(
-        ForeignKey("crm_invoice.id", ondelete="CASCADE"), index=True
-    )
-    place: Mapped[int] = mapped_column(default=0)
-    product_id: Mapped[int | None] = mapped_column(ForeignKey("crm_product.id"))
-    description: Mapped[str | None] = mapped_column(Text)
-    quantity: Mapped[Decimal] = mapped_column(Money, default=Decimal(1))
-    unit_price: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    discount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    discount_amount: Mapped[Decimal | None] = mapped_column(Money)
-    tax_rate: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    #: Where there are several: [{"name": …, "rate": …, "compound": …}, …].
-    taxes: Mapped[Sequence[Mapping[str, Any]] | None] = mapped_column(Parts)
-    amount: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
-    product: Mapped[Product | None] = relationship()
 
 
 def _fields(*specifications: tuple[str, str, FieldKind]) -> tuple[Field, ...]:
@@ -225,20 +62,27 @@ CONTACTS = ModuleInfo(
     ),
     statuses=("Active", "Former"),
 )
-PRODUCTS = ModuleInfo(
-    Module.PRODUCTS,
-    _fields(
-        ("code", "Part number", _TEXT),
-        ("name", "Name", _TEXT),
-        ("description", "Description", _TEXT),
-        ("price", "Price", _NUMBER),
-        ("cost", "Cost", _NUMBER),
-        ("tax_rate", "Tax %", _NUMBER),
-        ("sales_account", "Sales account", _TEXT),
-        ("purchase_account", "Purchase account", _TEXT),
-    ),
-    statuses=("Active", "Discontinued"),
-)
+
+
+def _sold(module: Module) -> ModuleInfo:
+    """Products and services differ by nothing but what they are."""
+    return ModuleInfo(
+        module,
+        _fields(
+            ("code", "Part number", _TEXT),
+            ("name", "Name", _TEXT),
+            ("description", "Description", _TEXT),
+            ("price", "Price", _NUMBER),
+            ("cost", "Cost", _NUMBER),
+            ("tax_rate", "Tax %", _NUMBER),
+            ("sales_account", "Sales account", _TEXT),
+            ("purchase_account", "Purchase account", _TEXT),
+        ),
+        statuses=("Active", "Discontinued"),
+    )
+
+
+PRODUCTS, SERVICES = _sold(Module.PRODUCTS), _sold(Module.SERVICES)
 INVOICES = ModuleInfo(
     Module.INVOICES,
     _fields(
@@ -252,21 +96,25 @@ INVOICES = ModuleInfo(
         ("tax_mode", "Tax is counted", _TEXT),
         ("header_discount", "Discount on all, %", _NUMBER),
         ("header_discount_amount", "Discount on all", _NUMBER),
+        ("charges", "Charges", FieldKind.LIST),
         ("adjustment", "Adjustment", _NUMBER),
         ("withheld", "Tax withheld", _NUMBER),
         ("subtotal", "Subtotal", _NUMBER),
         ("tax_total", "Tax", _NUMBER),
         ("total", "Total", _NUMBER),
     ),
-    _fields(
-        ("product", "Product", FieldKind.LINK),
-        ("description", "Description", _TEXT),
-        ("quantity", "Quantity", _NUMBER),
-        ("unit_price", "Unit price", _NUMBER),
-        ("discount", "Discount %", _NUMBER),
-        ("discount_amount", "Discount", _NUMBER),
-        ("tax_rate", "Tax %", _NUMBER),
-        ("amount", "Amount", _NUMBER),
+    (
+        Field("product", "Product or service", FieldKind.LINK, leads_to=SOLD),
+        *_fields(
+            ("description", "Description", _TEXT),
+            ("quantity", "Quantity", _NUMBER),
+            ("unit_price", "Unit price", _NUMBER),
+            ("discount", "Discount %", _NUMBER),
+            ("discount_amount", "Discount", _NUMBER),
+            ("tax_rate", "Tax %", _NUMBER),
+            ("taxes", "Several taxes", FieldKind.LIST),
+            ("amount", "Amount", _NUMBER),
+        ),
     ),
     statuses=Invoice.STATUSES,
 )
@@ -314,8 +162,8 @@ def _read_invoice(invoice: _Document) -> Snapshot:
     }
     lines = tuple(
         {
-            "product": RecordRef(Module.PRODUCTS, str(product)) if product else None,
-            # Without words of its own a line is called what its product is called.
+            "product": _sold_as(sold) if sold else None,
+            # Without words of its own a line is called what its product or service is called.
             "description": description or name or "",
             "quantity": quantity,
             "unit_price": unit_price,
@@ -323,7 +171,7 @@ def _read_invoice(invoice: _Document) -> Snapshot:
             "tax_rate": tax_rate,
             "amount": amount,
         }
-        for _, product, description, name, quantity, unit_price, discount, tax_rate, amount, _ in (
+        for _, sold, description, name, quantity, unit_price, discount, tax_rate, amount, _ in (
             invoice.lines
         )
     )
@@ -338,6 +186,14 @@ def _read_invoice(invoice: _Document) -> Snapshot:
         )
     made_at, status = invoice.created_at, invoice.status
     return Snapshot(invoice.number, values, made_at, lines, status, invoice.stamp)
+
+
+@lru_cache(maxsize=10_000)
+def _sold_as(number: int) -> RecordRef:
+    """The product or service that `_LINES` gives in one number; most lines name one of a few."""
+    if number > 0:
+        return RecordRef(Module.PRODUCTS, str(number))
+    return RecordRef(Module.SERVICES, str(-number))
 
 
 class _Document(NamedTuple):
@@ -356,7 +212,7 @@ class _Document(NamedTuple):
     total: Decimal
     status: str
     created_at: datetime
-    lines: list[Any]
+    lines: Sequence[Any]
     #: What it has besides its lines, and by line what that has besides the usual; mostly nothing.
     more: Mapping[str, Any] | None
     lines_more: Mapping[int, Mapping[str, Any]]
@@ -385,12 +241,16 @@ _DOCUMENTS = Prepared(
         case((_has_more, Invoice.id)),
     ).where(Invoice.__table__.c.id.in_(_IDS))
 )
+_SERVICE_NAME = select(Service.name).where(Service.id == InvoiceLine.service_id).scalar_subquery()
 _LINES = Prepared(
     select(
         InvoiceLine.invoice_id,
-        InvoiceLine.product_id,
+        # A service's number is the one below zero: one column for both is quicker to read, and a
+        # line of a product is told by the same row as before there were services.
+        func.coalesce(InvoiceLine.product_id, -InvoiceLine.service_id),
         InvoiceLine.description,
-        Product.name,
+        # Looked up where there is no product's: most lines name one.
+        func.coalesce(Product.name, _SERVICE_NAME),
         InvoiceLine.quantity,
         InvoiceLine.unit_price,
         InvoiceLine.discount,
@@ -409,27 +269,29 @@ _LINES_MORE_OF = Prepared(select(InvoiceLine.id, *_LINE_MORE).where(InvoiceLine.
 def _documents(session: Session, ids: Sequence[int]) -> Iterator[_Document]:
     """Invoices with their lines, by two statements, and what few of them have by two more."""
     chosen = {"ids": ids}
-    lines: dict[int, list[Any]] = {}
-    stamps: dict[int, list[Any]] = {}
-    lines_with: list[int] = []
-    for raw, line in zip(*_LINES.both(session, chosen), strict=True):
-        lines.setdefault(line[0], []).append(line)
-        stamps.setdefault(line[0], []).append(tuple(raw))
-        if line[-1] is not None:
-            lines_with.append(line[-1])
+    raws, typed = _LINES.both(session, chosen)
+    raws = [tuple(raw) for raw in raws]
+    lines: dict[int, Sequence[Any]] = {}
+    stamps: dict[int, Sequence[Any]] = {}
+    after = 0
+    # They come invoice by invoice.
+    for one, count in Counter([line[0] for line in typed]).items():
+        own = slice(after, after := after + count)
+        lines[one], stamps[one] = typed[own], raws[own]
+    lines_with = [line[-1] for line in typed if line[-1] is not None]
     found = list(zip(*_DOCUMENTS.both(session, chosen), strict=True))
     lines_more = _more(session, _LINES_MORE_OF, _LINE_MORE, lines_with)
     more = _more(session, _MORE_OF, _MORE, [row[-1] for _, row in found if row[-1] is not None])
     for raw, row in found:
         one = row[0]
-        own = lines.get(one, [])
+        of = lines.get(one, ())
         stamp: Any = tuple(raw), stamps.get(one)
         extra, of_lines = more.get(one), {}
         if lines_with:
-            of_lines = {line[-1]: lines_more[line[-1]] for line in own if line[-1] in lines_more}
+            of_lines = {line[-1]: lines_more[line[-1]] for line in of if line[-1] in lines_more}
         if extra is not None or of_lines:
             stamp = *stamp, extra, of_lines
-        yield _Document._make((*row[:-1], own, extra, of_lines, stamp))
+        yield _Document._make((*row[:-1], of, extra, of_lines, stamp))
 
 
 def _more(
@@ -468,6 +330,18 @@ def _keep_number(link: XeroLink) -> dict[str, Any]:
     return {"xero_id": link.xero_id, "xero_number": link.number, "xero_status": link.status}
 
 
+def _sold_module(info: ModuleInfo, model: type[Product] | type[Service]) -> SqlModule:
+    return SqlModule(
+        info,
+        model,
+        _read_plain(info),
+        rows=_rows_of(model, info, func.coalesce(func.nullif(model.code, ""), model.name)),
+        columns=_keep_id,
+        search=(model.code, model.name),
+        status=model.status,
+    )
+
+
 def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str = "XT") -> SqlCrm:
     """The small CRM behind the CrmPort; a host writes the like for its own models."""
     return SqlCrm(
@@ -481,17 +355,8 @@ def crm_of(sessions: Callable[[], AbstractContextManager[Session]], *, key: str 
                 search=(Contact.name, Contact.email),
                 status=Contact.status,
             ),
-            SqlModule(
-                PRODUCTS,
-                Product,
-                _read_plain(PRODUCTS),
-                rows=_rows_of(
-                    Product, PRODUCTS, func.coalesce(func.nullif(Product.code, ""), Product.name)
-                ),
-                columns=_keep_id,
-                search=(Product.code, Product.name),
-                status=Product.status,
-            ),
+            _sold_module(PRODUCTS, Product),
+            _sold_module(SERVICES, Service),
             SqlModule(
                 INVOICES,
                 Invoice,

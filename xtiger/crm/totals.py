@@ -18,7 +18,7 @@ from xtiger.domain.money import (
 )
 
 if TYPE_CHECKING:
-    from xtiger.crm.builtin import InvoiceLine
+    from xtiger.crm.models import InvoiceLine
 
 _AMOUNTS = {
     "exclusive": Amounts.EXCLUSIVE,

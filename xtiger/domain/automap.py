@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xtiger.domain.defaults import DEFAULTS, MappingTemplate, Row
-from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target, TargetKind
 from xtiger.domain.records import DOCUMENTS, Field, FieldKind, ModuleInfo
 from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target, TargetKind
 from xtiger.domain.transforms import Field as FieldOf
 from xtiger.domain.transforms import Fields
 
@@ -98,7 +98,8 @@ def _missing(
         for word in (field.name, field.label):
             names.setdefault(_plain(word), field)
     for to, target in targets.items():
-        if to in filled or (bill and target.sales_only):
+        # Which category a line is tracked by, no name of a field tells.
+        if to in filled or target.tracks or (bill and target.sales_only):
             continue
         row = first.get(to)
         if row is not None and not any(able.fault(name) for name in row.source.reads()):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from xtiger.domain.preflight import TYPE_FIELDS
+from xtiger.domain.targets import TYPE_FIELDS
 from xtiger.domain.transforms import empty
 
 _TYPES = frozenset(TYPE_FIELDS.values())
@@ -49,6 +49,26 @@ def _type_of(member: Any) -> str:
         if name in member:
             return str(member[name])
     return ""
+
+
+def updated(agreed: Mapping[str, Any] | None, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What both sides agree on after an update: what it says, and for the rest what they did.
+
+    Phones and addresses are told apart by their type; any other list is replaced whole.
+    """
+    made = dict(agreed or {})
+    for name, value in payload.items():
+        before = made.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            made[name] = updated(before, value)
+        elif name in TYPE_FIELDS and isinstance(value, list):
+            members = {_type_of(one): one for one in before or ()}
+            for one in value:
+                members[_type_of(one)] = updated(members.get(_type_of(one)), one)
+            made[name] = list(members.values())
+        else:
+            made[name] = value
+    return made
 
 
 def only_emptied(payload: Mapping[str, Any], agreed: Mapping[str, Any] | None) -> dict[str, Any]:

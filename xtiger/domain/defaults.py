@@ -9,9 +9,17 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from xtiger.domain import transforms
-from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target, TargetKind
-from xtiger.domain.records import DOCUMENTS, DocumentType, Field, FieldKind, Module, ModuleInfo
+from xtiger.domain.records import (
+    DOCUMENTS,
+    SOLD,
+    DocumentType,
+    Field,
+    FieldKind,
+    Module,
+    ModuleInfo,
+)
 from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target, TargetKind
 from xtiger.domain.transforms import TemplateFault, as_text, did_you_mean
 
 #: The most rows of a mapping, and characters of a field's name.
@@ -42,14 +50,16 @@ class Row:
     required: bool = False
     too_long: TooLong = TooLong.FAULT
     overwrite: Overwrite = Overwrite.ALWAYS
+    #: The tracking category that the value is an option of, where the Xero field takes one.
+    category: str = ""
 
     @classmethod
     def from_json(cls, data: Any) -> Row:
         """Reads {"to": …, "from": {…}, "required": …, "too_long": …, "overwrite": …}.
 
-        Raises TemplateFault.
+        Rows that track lines have a "category" too. Raises TemplateFault.
         """
-        known = ("to", "from", "required", "too_long", "overwrite")
+        known = ("to", "from", "required", "too_long", "overwrite", "category")
         _known_keys(data, known, "A row of a mapping")
         to = data.get("to")
         if not isinstance(to, str) or not 0 < len(to) <= _LONGEST_NAME:
@@ -66,7 +76,12 @@ class Row:
         if overwrite not in list(Overwrite):
             sentence = "'overwrite' is always, blank or never."
             raise TemplateFault(sentence, ((to, sentence),))
-        return cls(to, source, required, TooLong(too_long), Overwrite(overwrite))
+        category = data.get("category", "")
+        if not isinstance(category, str) or len(category) > _LONGEST_NAME:
+            sentence = "'category' names a tracking category of Xero's."
+            raise TemplateFault(sentence, ((to, sentence),))
+        category = " ".join(category.split())
+        return cls(to, source, required, TooLong(too_long), Overwrite(overwrite), category)
 
     def to_json(self) -> dict[str, Any]:
         """The form that `from_json` reads."""
@@ -77,6 +92,8 @@ class Row:
             data["too_long"] = self.too_long.value
         if self.overwrite is not Overwrite.ALWAYS:
             data["overwrite"] = self.overwrite.value
+        if self.category:
+            data["category"] = self.category
         return data
 
 
@@ -109,13 +126,27 @@ class MoneyFields:
     charge_account: str = ""
     adjustment_account: str = ""
     withheld_account: str = ""
+    #: Empty: the one that Xero itself rounds to.
+    rounding_account: str = ""
+    rounding_limit: str = "0.05"  #: the most that a rounding line may be; 0: none is made
+    decimals: str = "decimals"  #: to how many places the CRM rounds; without one to 2
+
+    @property
+    def most_rounded(self) -> Decimal:
+        """The most that a rounding line may be; `problems` has told of what is no number."""
+        return Decimal(self.rounding_limit or "0")
 
 
 #: Those that a CRM may lack: a name that nobody changed and that it doesn't know is no fault.
 MAY_LACK = frozenset(
     {"discount_amount", "tax_mode", "header_discount", "header_discount_amount"}
-    | {"adjustment", "withheld"}
+    | {"adjustment", "withheld", "decimals"}
+    | {"charges", "taxes"}
 )
+#: Those that are lists, and those of a line that a CRM may lack.
+LISTS, _OF_LINE = frozenset({"charges", "taxes"}), frozenset({"discount_amount", "taxes"})
+#: A rounding line above it would hide a mistake.
+MOST_ROUNDED = Decimal(1)
 
 
 class Difference(NamedTuple):
@@ -192,6 +223,9 @@ class MappingTemplate:
             found += _target_problems(self.lines, LINE_TARGETS, bill, lines=True)
         elif self.lines:
             found.append(("LineItems", f"{self.module.value} have no lines."))
+        if not _is_limit(self.money.rounding_limit):
+            most = f"A rounding line is at most 0.00 to {MOST_ROUNDED:.2f}, in whole cents."
+            found.append(("money", most))
         if info is not None:
             targets = TARGETS[RESOURCE_OF[self.module]]
             found += _value_problems(self.fields, targets, info.fields)
@@ -216,16 +250,21 @@ class MappingTemplate:
 
     def _money_problems(self, info: ModuleInfo) -> Iterator[tuple[str, str]]:
         money, header, lines = self.money, info.fields, info.line_fields
-        wanted = [(money.tax_rate, header)] if self.module is Module.PRODUCTS else []
+        wanted = [(money.tax_rate, header)] if self.module in SOLD else []
         if self.module in DOCUMENTS:
             wanted = [(name, header) for name in (money.subtotal, money.total, money.amounts)]
             of_line = (money.quantity, money.unit_price, money.discount, money.tax_rate)
             wanted += [(name, lines) for name in of_line]
-            # What CRMs may lack, under a name that somebody chose. Lists have no field of theirs.
+            # What CRMs may lack, under a name that somebody chose.
             for one in fields(MoneyFields):
                 name = getattr(money, one.name)
                 if one.name in MAY_LACK and name != one.default:
-                    wanted.append((name, lines if one.name == "discount_amount" else header))
+                    wanted.append((name, lines if one.name in _OF_LINE else header))
+            for lists, possible in (("taxes", lines), ("charges", header)):
+                name = getattr(money, lists)
+                kinds = [each.kind for each in possible if each.name == name]
+                if kinds and kinds != [FieldKind.LIST]:
+                    yield "money", f"The field '{name}' isn't a list of {lists}."
         for name, possible in wanted:
             known = [each.name for each in possible]
             if name not in known:
@@ -248,6 +287,7 @@ def _target_problems(
     rows: Sequence[Row], targets: Mapping[str, Target], bill: bool, *, lines: bool = False
 ) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
+    tracked: set[str] = set()
     for row in rows:
         to, target = row.to, targets.get(row.to)
         if target is None:
@@ -256,9 +296,16 @@ def _target_problems(
             yield to, f"{to} is filled twice."
         elif target.sales_only and bill:
             yield to, f"Xero has no {to} on bills: leave it out."
+        elif target.tracks and not row.category:
+            yield to, f"Choose the tracking category that {to} is of."
+        elif row.category and not target.tracks:
+            yield to, f"{to} isn't tracked: leave the category out."
+        elif row.category and row.category.casefold() in tracked:
+            yield to, f"Lines have the tracking category “{row.category}” already: choose another."
         elif row.overwrite is not Overwrite.ALWAYS and (target.required or lines):
             yield to, f"{to} goes with every change: it can't be kept from overwriting."
         seen.add(to)
+        tracked.add(row.category.casefold())
     for to, target in targets.items():
         if target.required and to not in seen:
             yield to, f"{to} is required by Xero: choose a field or a fixed value."
@@ -302,6 +349,15 @@ def _tax_types(data: Mapping[str, Any]) -> dict[Decimal, str]:
             raise ValueError
         found[percent] = name
     return found
+
+
+def _is_limit(text: str) -> bool:
+    """Whether a text says how large a rounding line may be: cents, none of them negative."""
+    try:
+        limit = Decimal(text or "0")
+    except ArithmeticError:
+        return False
+    return limit.is_finite() and 0 <= limit <= MOST_ROUNDED and limit == round(limit, 2)
 
 
 def _known_keys(data: Any, known: Sequence[str], what: str) -> None:
@@ -380,18 +436,22 @@ _CONTACTS: dict[str, Any] = {
     ],
 }
 
-_PRODUCTS: dict[str, Any] = {
-    "module": "Products",
-    "fields": [
-        _row("Code", "code", required=True),
-        _row("Name", "name", too_long="cut"),
-        _row("Description", _first(_field("description"), _field("name")), too_long="cut"),
-        _row("SalesDetails.UnitPrice", "price"),
-        _row("SalesDetails.AccountCode", _first(_field("sales_account"), _constant("200"))),
-        _row("PurchaseDetails.UnitPrice", "cost"),
-        _row("PurchaseDetails.AccountCode", _first(_field("purchase_account"), _constant("300"))),
-    ],
-}
+
+def _sold(module: str) -> dict[str, Any]:
+    """An item of Xero's that nothing is counted of: stock needs accounts that no mapping names."""
+    purchases = _first(_field("purchase_account"), _constant("300"))
+    return {
+        "module": module,
+        "fields": [
+            _row("Code", "code", required=True),
+            _row("Name", "name", too_long="cut"),
+            _row("Description", _first(_field("description"), _field("name")), too_long="cut"),
+            _row("SalesDetails.UnitPrice", "price"),
+            _row("SalesDetails.AccountCode", _first(_field("sales_account"), _constant("200"))),
+            _row("PurchaseDetails.UnitPrice", "cost"),
+            _row("PurchaseDetails.AccountCode", purchases),
+        ],
+    }
 
 
 def _document(kind: str, account: str, default: str, *more: dict[str, Any]) -> dict[str, Any]:
@@ -418,7 +478,8 @@ def _document(kind: str, account: str, default: str, *more: dict[str, Any]) -> d
 #: JSON data by module, and by document type for documents.
 DEFAULTS: Mapping[tuple[Module, DocumentType | None], Mapping[str, Any]] = {
     (Module.CONTACTS, None): _CONTACTS,
-    (Module.PRODUCTS, None): _PRODUCTS,
+    (Module.PRODUCTS, None): _sold("Products"),
+    (Module.SERVICES, None): _sold("Services"),
     (Module.INVOICES, DocumentType.INVOICE): _document(
         "Invoice", "sales_account", "200", _row("Reference", "reference", too_long="cut")
     ),

@@ -7,9 +7,16 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtiger.domain.apportion import CENT, UNIT, ZERO, cents, exactly
-from xtiger.domain.extras import Extras, extras_of, plain_document, same_discount, tax_set_of
+from xtiger.domain.extras import (
+    Extras,
+    extras_of,
+    known_parts,
+    plain_document,
+    same_discount,
+    tax_set_of,
+)
 from xtiger.domain.hints import Fault
-from xtiger.domain.lineforms import LARGEST_AMOUNT, less_percent, note_of, short, write
+from xtiger.domain.lineforms import LARGEST_AMOUNT, Form, less_percent, note_of, short, write
 from xtiger.domain.money import (
     Amounts,
     Charge,
@@ -25,11 +32,11 @@ from xtiger.domain.money import (
     combined_rate,
     plan,
 )
-from xtiger.domain.payloads import Booking, Built
-from xtiger.domain.preflight import LINE_TARGETS
+from xtiger.domain.payloads import Booking, Built, Tracking
 from xtiger.domain.records import DocumentType, RecordRef
 from xtiger.domain.resources import XERO_TYPE
 from xtiger.domain.straight import shared_taxes
+from xtiger.domain.targets import LINE_TARGETS
 from xtiger.domain.transforms import as_text, plain
 
 if TYPE_CHECKING:
@@ -46,6 +53,8 @@ _AMOUNTS = {
 #: The rate of a line without tax.
 _NO_RATE = Decimal(0)
 _LONGEST = LINE_TARGETS["Description"].longest
+#: The most places that a CRM rounds to.
+_MOST_DECIMALS = 8
 #: Quantities below it are short enough for Xero in four places: see `lineforms.sendable`.
 _SHORT = Decimal(10) ** 7
 _LEAST, _LEAST_AMOUNT = -_SHORT, -LARGEST_AMOUNT
@@ -138,7 +147,7 @@ def _planned(
         code = found.code.value.replace(" ", "-")
         build.faults.append(Fault("LineItems", found.sentence, f"money:{code}"))
         return None
-    items = [_line_item(line, reading.extras) for line in found.lines]
+    items = [_line_item(build, line, reading.extras) for line in found.lines]
     return _Lines(items, found.subtotal, found.total_tax, found.total)
 
 
@@ -151,11 +160,13 @@ class Reading(NamedTuple):
 
     def plan(self, build: Build) -> MoneyPlan | Refusal:
         """The lines to send, or why there are none."""
+        money = build.template.money
         return plan(
             self.document,
             tax_types=self.tax_types,
-            rounding_account=build.facts.rounding_account,
+            rounding_account=money.rounding_account or build.facts.rounding_account,
             withheld_account=self.extras.withheld_account,
+            rounding_limit=money.most_rounded,
             pinned=build.context.pinned,
         )
 
@@ -173,7 +184,8 @@ def read(
         return None
     known = tuple(line for line in lines if line is not None)
     extras = extras_of(build, known, amounts)
-    if extras is None:
+    decimals = _decimals(build)
+    if extras is None or decimals is None:
         return None
     parts: list[DocumentLine | Charge] = [*known, *extras.charges]
     document = Document(
@@ -187,9 +199,22 @@ def read(
         charges=extras.charges,
         adjustment=extras.adjustment,
         deducted=extras.withheld,
+        decimals=decimals,
     )
     types = {part.tax_set: part.key.tax for part in parts if isinstance(part.key, Booking)}
     return Reading(document, extras, types)
+
+
+def _decimals(build: Build) -> int | None:
+    """To how many places the CRM rounds; None: a fault was noted."""
+    value = build.record.fields.get(build.template.money.decimals)
+    if value is None or value == "":
+        return 2
+    text = as_text(value).strip()
+    if text.isdecimal() and len(text) == 1 and int(text) <= _MOST_DECIMALS:
+        return int(text)
+    build.fault("LineItems", "decimals-wrong", value=text)
+    return None
 
 
 def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | None:
@@ -214,9 +239,14 @@ def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | N
             return None
         off = None
     rate = combined_rate(taxes)
-    booking = build.booking(made["AccountCode"], rate, made.get("TaxType"), amounts)
-    if booking is None:
+    tracking = build.tracking(made)
+    booking = build.booking(
+        made["AccountCode"], rate, made.get("TaxType"), amounts, known_parts(taxes)
+    )
+    if booking is None or len(build.faults) > before:
         return None
+    if tracking:
+        booking = booking._replace(tracking=tracking)
     parent = build.parent_of(values)
     return DocumentLine(
         quantity,
@@ -231,7 +261,7 @@ def _line(build: Build, place: int, amounts: Amounts | None) -> DocumentLine | N
     )
 
 
-def _line_item(line: PlannedLine, extras: Extras) -> dict[str, Any]:
+def _line_item(build: Build, line: PlannedLine, extras: Extras) -> dict[str, Any]:
     """A planned line as Xero takes it: never LineAmount, never DiscountAmount."""
     note = f" ({line.note})" if line.note else ""
     booking = line.key
@@ -250,12 +280,16 @@ def _line_item(line: PlannedLine, extras: Extras) -> dict[str, Any]:
         item["DiscountRate"] = plain(line.discount_rate)
     if line.item_code:
         item["ItemCode"] = line.item_code
+    tracking: Tracking = ()
     if isinstance(booking, Booking):
         item["AccountCode"], item["TaxType"] = booking.account, booking.tax.code
+        tracking = booking.tracking
     else:
-        item["AccountCode"], item["TaxType"] = str(booking), line.tax_type.code
+        item["AccountCode"], item["TaxType"] = str(booking), build.facts.untaxed.code
     if line.tax_amount is not None:
         item["TaxAmount"] = line.tax_amount
+    if tracking:
+        item["Tracking"] = list(tracking)
     return item
 
 
@@ -293,7 +327,8 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
     nets: list[Decimal] = []
     # By search, not by hash: a document has one rate or two, and hashing a Decimal takes long.
     sets: list[tuple[Decimal, list[int]]] = []
-    booked = build.memory.booked
+    booked, tracks = build.memory.booked, bool(build.mapper.tracked)
+    tracked: list[tuple[dict[str, Any], Tracking]] = []
     subtotal = ZERO
     for place, values in enumerate(build.record.lines):
         get = values.get
@@ -333,8 +368,6 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
             booked.setdefault(code, []).append((rate, named, booking))
         link = next(iter(values.values()), None)
         parent = parents.get(link) if type(link) is RecordRef else build.parent_of(values)
-        if parent is not None and parent.stock_tracked:
-            return None
         said = made.get("Description") or (parent.label if parent else "") or label
         percent = None
         fits = (
@@ -349,7 +382,10 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
                 price, percent, note = formed
             else:
                 line = DocumentLine(quantity, price, (), less or None)
+                line.stock_tracked = bool(parent and parent.stock_tracked)
                 form, quantity, price, percent = write(line, net, kind, False)
+                if form is Form.CORRECTED:
+                    return None
                 note = note_of(line, form)
             if note:
                 said = f"{said[: _LONGEST - len(note) - 3]} ({note})"
@@ -364,6 +400,10 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
             item["ItemCode"] = item_code
         item["AccountCode"] = booking.account
         item["TaxType"] = booking.tax.code
+        if tracks:
+            tracking = build.tracking(made)
+            if tracking:
+                tracked.append((item, tracking))
         items.append(item)
         nets.append(net)
         subtotal += net
@@ -388,4 +428,6 @@ def _short_lines(build: Build, total: Decimal, stated: Decimal) -> _Lines | None
             items[place]["TaxAmount"] = amount
     if subtotal + total_tax != total:
         return None
+    for item, tracking in tracked:
+        item["Tracking"] = list(tracking)
     return _Lines(items, subtotal, total_tax, total)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtiger.domain.apportion import (
     CENT,
-    UNTAXED,
     ZERO,
     Amounts,
     Charge,
@@ -20,7 +19,7 @@ from xtiger.domain.apportion import (
     combined_rate,
     exactly,
 )
-from xtiger.domain.payloads import Booking
+from xtiger.domain.payloads import Booking, Tracking
 from xtiger.domain.transforms import ValueFault, as_number, as_text, as_yes_no
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 #: What CRMs call the two ways of counting tax.
 _MODES = {"": TaxMode.GROUP, "group": TaxMode.GROUP, "individual": TaxMode.INDIVIDUAL}
+#: What a tax is called of which the CRM tells only the percentage.
+_PERCENTAGE = "CRM tax"
 #: The most taxes of a line, and charges of a document.
 _MOST_TAXES, _MOST_CHARGES = 20, 100
 
@@ -49,7 +50,10 @@ class Extras(NamedTuple):
 
 
 def plain_document(build: Build) -> bool:
-    """Whether a document has lines alone, taxed as a whole; that of a line isn't looked at."""
+    """Whether a document has lines alone, taxed as a whole, and is rounded to two places.
+
+    What lines have of their own isn't looked at.
+    """
     values, money = build.record.fields, build.template.money
     return not (
         values.get(money.header_discount)
@@ -57,7 +61,10 @@ def plain_document(build: Build) -> bool:
         or values.get(money.charges)
         or values.get(money.adjustment)
         or values.get(money.withheld)
-    ) and values.get(money.tax_mode) in (None, "", "group")
+    ) and (
+        values.get(money.tax_mode) in (None, "", "group")
+        and values.get(money.decimals) in (None, "", 2)
+    )
 
 
 def extras_of(
@@ -67,8 +74,8 @@ def extras_of(
 
     1. In group mode the header discount comes before tax and lowers it, in individual mode after
        tax; an amount counts before a percentage, which is what it was counted from.
-    2. A discount is booked as the first line with the same taxes is; a charge or an adjustment
-       as a line without a product would be; unless the mapping names an account.
+    2. A discount is booked, and tracked, as the first line with the same taxes is; a charge or an
+       adjustment as a line without a product would be; unless the mapping names an account.
     3. Tax withheld goes only to an account that the mapping names.
     """
     if plain_document(build):
@@ -98,6 +105,11 @@ def extras_of(
     return Extras(mode, discount, discounts, charges, adjustment, adjusted, withheld, account)
 
 
+def known_parts(tax_set: tuple[Tax, ...]) -> tuple[Tax, ...]:
+    """The taxes of a set as the CRM told them, () where it told a percentage alone."""
+    return () if len(tax_set) == 1 and tax_set[0].name == _PERCENTAGE else tax_set
+
+
 def tax_set_of(
     build: Build, values: Mapping[str, Any], where: str, amounts: Amounts | None
 ) -> tuple[Tax, ...]:
@@ -111,7 +123,7 @@ def tax_set_of(
         return ()
     listed = values.get(money.taxes)
     if not listed:
-        return (Tax("CRM tax", percent),) if percent else ()
+        return (Tax(_PERCENTAGE, percent),) if percent else ()
     found: list[Tax] = []
     try:
         if not isinstance(listed, Sequence) or len(listed) > _MOST_TAXES:
@@ -154,9 +166,10 @@ def _charges(build: Build, listed: Any, amounts: Amounts | None) -> tuple[Charge
         code = named or _as_a_line(build, each, "charges")
         if code is None:
             continue
-        booking = build.booking(code, combined_rate(taxes), None, amounts)
+        booking = build.booking(code, combined_rate(taxes), None, amounts, known_parts(taxes))
         if booking is not None:
             said = as_text(each.get("description")).strip() or "Charge"
+            booking = booking._replace(tracking=_tracking(build, each))
             found.append(Charge(amount, taxes, said, booking))
     return tuple(found)
 
@@ -174,15 +187,15 @@ def _discounts(
         if not after_tax and code == line.key.account:
             found[line.tax_set] = line.key
         elif not after_tax:
-            rate = combined_rate(line.tax_set)
-            booking = build.booking(code, rate, None, amounts)
+            rate, parts = combined_rate(line.tax_set), known_parts(line.tax_set)
+            booking = build.booking(code, rate, None, amounts, parts)
             if booking is not None:
-                found[line.tax_set] = booking
+                found[line.tax_set] = booking._replace(tracking=line.key.tracking)
         elif () not in found and (account := build.account(code, "LineItems.AccountCode")):
-            found[()] = Booking(account.code, UNTAXED)
+            found[()] = Booking(account.code, build.facts.untaxed, line.key.tracking)
     if () not in found and found:
         first = next(iter(found.values()))
-        found[()] = Booking(first.account, UNTAXED)
+        found[()] = first._replace(tax=build.facts.untaxed)
     return found
 
 
@@ -192,7 +205,22 @@ def _untaxed(build: Build, named: str, what: str) -> Booking | None:
     if code is None:
         return None
     account = build.account(code, "LineItems.AccountCode")
-    return Booking(account.code, UNTAXED) if account else None
+    if account is None:
+        return None
+    return Booking(account.code, build.facts.untaxed, _tracking(build, {}))
+
+
+def _tracking(build: Build, values: Mapping[str, Any]) -> Tracking:
+    """What the mapping tracks a line of these values under; a row that needs more isn't one."""
+    rows = {to for to, _ in build.mapper.tracked}
+    if not rows:
+        return ()
+    steps = [step for step in build.mapper.line_steps if step.to in rows]
+    before = len(build.faults)
+    made = build.run(steps, build.values(values), "LineItems.")
+    # What only lines can have, a charge needn't.
+    del build.faults[before:]
+    return build.tracking(made)
 
 
 def _as_a_line(build: Build, values: Mapping[str, Any], what: str) -> str | None:

@@ -123,7 +123,6 @@ CAUSES: Mapping[str, _Cause] = {
     "number-taken": _one(
         ("{label} exists in Xero.", "Its number exists in Xero."),
         "Same total and contact: link it; else give a new number.",
-        "label",
     ),
     "number-characters": _one(
         (
@@ -203,6 +202,38 @@ CAUSES: Mapping[str, _Cause] = {
     "tax-rate-differs": _one(
         "CRM tax is {rate} %, Xero's {tax} is {theirs} %.", "Choose another.", "rate", "tax"
     ),
+    "tax-rate-several": _one(
+        "CRM tax {rate} % has several tax rates in Xero that account {code} can take: {names}.",
+        "Choose one for {rate} % in the mapping, under Amounts and taxes.",
+        "rate",
+        "code",
+    ),
+    "tax-parts-missing": _one(
+        "CRM tax {rate} % is {parts}; no tax rate in Xero that account {code} can take is made so.",
+        "Add one in Xero, or choose one of {rate} % in the mapping, under Amounts and taxes.",
+        "parts",
+        "code",
+    ),
+    "tracking-unread": _one(
+        "The tracking categories of Xero aren't read yet.", "Read them on Xero Accounts."
+    ),
+    "tracking-category": _one(
+        "Xero has no active tracking category “{category}”.",
+        "Choose another in the mapping, or restore it in Xero.",
+        "category",
+    ),
+    "tracking-option": _one(
+        "Xero's tracking category “{category}” has no active option “{option}”.",
+        "Choose another, or add it in Xero.",
+        "category",
+        "option",
+    ),
+    "tracking-twice": _one(
+        "A line has a tracking category twice.", "Take one of the two out of the mapping."
+    ),
+    "tracking-many": _one(
+        "A line has more than two tracking categories.", "Take one out of the mapping."
+    ),
     # payments
     "payment-large": _one(
         "The payment is more than what is still owed in Xero.", "Correct its amount."
@@ -246,6 +277,10 @@ CAUSES: Mapping[str, _Cause] = {
         "No account is named for {what}.",
         "Name one in the mapping, under Amounts and taxes.",
         "what",
+    ),
+    "decimals-wrong": _one(
+        "To how many places the CRM rounds can't be told from “{value}”.",
+        "Write a whole number from 0 to 8.",
     ),
     "parent-missing": _one(
         "It needs {parent}, which isn't in Xero yet.", "Send that first.", "parent"
@@ -331,6 +366,13 @@ MESSAGES: tuple[tuple[str, str], ...] = (
         "The TaxType code {tax} does not exist or cannot be used for this type of transaction",
         "tax-unknown",
     ),
+    ("There is no ACTIVE tracking category with the name '{category}'", "tracking-category"),
+    (
+        "There is no ACTIVE tracking option '{option}' in the tracking category '{category}'",
+        "tracking-option",
+    ),
+    ("A line item can have a tracking category only once", "tracking-twice"),
+    ("A line item can have at most 2 tracking categories", "tracking-many"),
     (
         "The line total {given} does not match the expected line total {expected}",
         "line-total",
@@ -392,13 +434,18 @@ def explain(messages: Sequence[str], *, label: str = "", organisation: str = "")
 
 
 def _matched(text: str, known: Mapping[str, str]) -> tuple[int, Hint]:
-    """One message's hint and the rank of its cause."""
+    """One message's hint and the rank of its cause; which line it is about doesn't matter."""
+    bare = _LINE.sub("", text)
     for rank, (pattern, code) in enumerate(_patterns()):
-        found = pattern.fullmatch(text)
+        found = pattern.fullmatch(bare)
         if found is not None:
             return rank, hint(code, **{**known, **found.groupdict()})
     quoted = f"Xero says: “{text}”"
     return len(MESSAGES), Hint(f"xero:{_own_fingerprint(text)}", quoted, "", quoted)
+
+
+#: What `xero.answers` writes before a message of a line.
+_LINE = re.compile(r"^Line \d{1,9}: ")
 
 
 @cache

@@ -269,6 +269,10 @@ def _same(found: Any, sent: Any, name: str = "") -> bool:
             _same(found.get(inner), value, inner) for inner, value in sent.items()
         )
     if isinstance(sent, (list, tuple)):
+        if name == "Tracking" and isinstance(found, (list, tuple)):  # Xero orders it as it likes
+            return len(found) == len(sent) and all(
+                any(_same(one, other) for one in found) for other in sent
+            )
         return (
             isinstance(found, (list, tuple))
             and len(found) == len(sent)

@@ -12,27 +12,18 @@ from xtiger.domain import transforms
 from xtiger.domain.defaults import MappingTemplate as MappingTemplate
 from xtiger.domain.defaults import Row, TooLong
 from xtiger.domain.documents import document
+from xtiger.domain.facts import Account as Account
+from xtiger.domain.facts import OrganisationFacts as OrganisationFacts
+from xtiger.domain.facts import TaxRate as TaxRate
+from xtiger.domain.facts import account_fault, tax_fault, tracking_fault
 from xtiger.domain.hints import Fault as Fault
 from xtiger.domain.hints import Faults as Faults
 from xtiger.domain.hints import fault
-from xtiger.domain.money import UNTAXED, Amounts, TaxType
-from xtiger.domain.payloads import Booking, Memory
+from xtiger.domain.money import Amounts, Tax, TaxType
+from xtiger.domain.payloads import Booking, Memory, Tracking
 from xtiger.domain.payloads import BuildContext as BuildContext
 from xtiger.domain.payloads import Built as Built
 from xtiger.domain.payloads import Parent as Parent
-from xtiger.domain.preflight import (
-    LINE_TARGETS,
-    TARGETS,
-    Target,
-    TargetKind,
-    account_fault,
-    long_fault,
-    put,
-    tax_fault,
-)
-from xtiger.domain.preflight import Account as Account
-from xtiger.domain.preflight import OrganisationFacts as OrganisationFacts
-from xtiger.domain.preflight import TaxRate as TaxRate
 from xtiger.domain.records import (
     DocumentType,
     Field,
@@ -42,6 +33,7 @@ from xtiger.domain.records import (
     RecordRef,
 )
 from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target, TargetKind, long_fault, put
 from xtiger.domain.transforms import (
     Compiled,
     ValueFault,
@@ -49,6 +41,9 @@ from xtiger.domain.transforms import (
     as_text,
 )
 from xtiger.domain.transforms import TemplateFault as TemplateFault
+
+#: The most tax rates that a sentence names.
+_MOST_NAMED = 5
 
 
 class _Step(NamedTuple):
@@ -89,6 +84,8 @@ class CompiledMapper:
     link: str | None
     linked_steps: tuple[_Step, ...]
     own_steps: tuple[_Step, ...]
+    #: The rows by which lines are tracked, with their categories, in the categories' order.
+    tracked: tuple[tuple[str, str], ...] = ()
 
     def build(self, record: Record, context: BuildContext) -> Built | Faults:
         """The record's payload, or everything that keeps it from having one."""
@@ -223,16 +220,52 @@ class Build:
             return None
         return self.facts.by_code[code.upper()]
 
+    def tracking(self, made: Mapping[str, Any]) -> Tracking:
+        """What a line is tracked under, by what its steps made; what Xero hasn't is a fault."""
+        found = []
+        for to, category in self.mapper.tracked:
+            option = made.get(to)
+            if not option:
+                continue
+            known = self.memory.tracked.get((to, option))
+            if known is None:
+                names = self.facts.tracked(category, option)
+                if names is None:
+                    wrong = tracking_fault(self.facts, category, option, "LineItems.Tracking")
+                    self.faults += [wrong] if wrong else []
+                    continue
+                known = self.memory.tracked[to, option] = {"Name": names[0], "Option": names[1]}
+            found.append(known)
+        return tuple(found)
+
     def tax(
-        self, rate: Decimal, account: Account, kind: DocumentType, to: str, named: str | None = None
+        self,
+        rate: Decimal,
+        account: Account,
+        kind: DocumentType,
+        to: str,
+        named: str | None = None,
+        parts: tuple[Tax, ...] = (),
     ) -> TaxRate | None:
-        """The tax rate for a percentage: the one `named`, the template's, else a fitting one."""
+        """The tax rate for a percentage: the one `named`, the template's, else a fitting one.
+
+        `parts` are the CRM's taxes that make the percentage, () where it doesn't say.
+        """
         named = named or self.template.tax_types.get(rate)
         if named is None:
-            found = self.facts.tax_for(rate, account, kind)
-            if found is None:
-                self.fault(to, "tax-rate-missing", rate=as_text(rate), code=account.code)
-            return found
+            fitting = self.facts.taxes_for(rate, account, kind, parts)
+            if len(fitting) == 1:
+                return fitting[0]
+            known = {"rate": as_text(rate), "code": account.code}
+            if fitting:
+                names = ", ".join(f"{one.tax_type} ({one.name})" for one in fitting[:_MOST_NAMED])
+                self.fault(to, "tax-rate-several", names=names, **known)
+            elif parts and self.facts.taxes_for(rate, account, kind):
+                each = " + ".join(f"{one.name} {as_text(one.rate)} %" for one in parts)
+                self.fault(to, "tax-parts-missing", parts=each, **known)
+            else:
+                self.fault(to, "tax-rate-missing", **known)
+            return None
         wrong = tax_fault(self.facts, named, account, to)
         if wrong is not None:
             self.faults.append(wrong)
@@ -245,18 +278,23 @@ class Build:
         return found
 
     def booking(
-        self, code: str, rate: Decimal, named: str | None, amounts: Amounts | None
+        self,
+        code: str,
+        rate: Decimal,
+        named: str | None,
+        amounts: Amounts | None,
+        parts: tuple[Tax, ...] = (),
     ) -> Booking | None:
-        """Where a line of that account and percentage is booked, else a fault."""
-        key = code, rate, named, amounts is Amounts.NO_TAX
+        """Where a line of that account, percentage and parts is booked, else a fault."""
+        key = code, rate, parts, named, amounts is Amounts.NO_TAX
         if (known := self.memory.bookings.get(key)) is not None:
             return known
         account = self.account(code, "LineItems.AccountCode")
         if account is None:
             return None
-        tax = UNTAXED
+        tax = self.facts.untaxed
         if amounts is not Amounts.NO_TAX:
-            found = self.tax(rate, account, self.kind, "LineItems.TaxType", named)
+            found = self.tax(rate, account, self.kind, "LineItems.TaxType", named, parts)
             if found is None:
                 return None
             tax = TaxType(found.tax_type, found.rate)
@@ -278,19 +316,27 @@ class Build:
 
 
 def _contact(build: Build) -> Built | None:
-    """A contact; its ContactNumber is set once, on creating, and never overwritten."""
+    """A contact; its ContactNumber is set once, on creating, and never overwritten.
+
+    Xero takes no < or > in its name and no doubled blanks: the blanks go, since
+    nobody sees them, and without the signs it is another name, which the note says.
+    """
     context = build.context
     payload = build.run(build.mapper.steps, build.values(build.record.fields))
-    name = " ".join(payload.get("Name", "").replace("<", "").replace(">", "").split())
+    given = " ".join(payload.get("Name", "").split())
+    name = " ".join(given.replace("<", "").replace(">", "").split())
     if not name:
         build.fault("Name", "name-missing")
         return None
     payload["Name"] = name
+    note = ""
+    if name != given:
+        note = f"Xero takes no < or > in a name: “{given}” is “{name}” there."
     if context.xero_id:
         payload = {"ContactID": context.xero_id, **payload}
     elif context.marker:
         payload["ContactNumber"] = context.marker
-    return Built(payload, {"Name": name})
+    return Built(payload, {"Name": name}, note=note)
 
 
 def _item(build: Build) -> Built | None:
@@ -324,6 +370,7 @@ def _item(build: Build) -> Built | None:
 _BUILDERS: Mapping[Module, Callable[[Build], Built | None]] = {
     Module.CONTACTS: _contact,
     Module.PRODUCTS: _item,
+    Module.SERVICES: _item,
     Module.INVOICES: document,
 }
 
@@ -345,9 +392,9 @@ def compile_template(template: MappingTemplate, info: ModuleInfo | None = None) 
     links: dict[str, dict[str, None]] = {}
     for row in (*template.fields, *template.lines):
         for name in row.source.reads():
-            link, dot, inner = name.partition(".")
+            of, dot, inner = name.partition(".")
             if dot:
-                links.setdefault(link, {})[inner] = None
+                links.setdefault(of, {})[inner] = None
     return CompiledMapper(
         template,
         _steps(template.fields, targets, info.fields if info else ()),
@@ -356,6 +403,11 @@ def compile_template(template: MappingTemplate, info: ModuleInfo | None = None) 
         link,
         tuple(step for step, linked in zip(lines, by_link, strict=True) if linked),
         tuple(step for step, linked in zip(lines, by_link, strict=True) if not linked),
+        tuple(
+            (row.to, row.category)
+            for row in sorted(template.lines, key=lambda row: row.category.casefold())
+            if row.category
+        ),
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from xtiger.domain.preflight import TYPE_FIELDS
 from xtiger.domain.resources import CATALOGUE, Resource
+from xtiger.domain.targets import TYPE_FIELDS
 
 #: The resources whose objects may have been in Xero before the CRM met it.
 MET = (Resource.CONTACTS, Resource.ITEMS)

@@ -88,6 +88,9 @@ RATE_TOLERANCE = Decimal("0.0001")
 #: Quantities and prices from here on are refused before they are multiplied.
 _ABSURD = Decimal(10) ** 13
 
+#: The most that a rounding line is, unless the caller says otherwise.
+_ROUNDING_LIMIT = Decimal("0.05")
+
 #: What a document with a negative total should be instead.
 _OPPOSITE = {
     Kind.INVOICE: Kind.CREDIT_NOTE,
@@ -192,7 +195,7 @@ def plan(
     tax_types: TaxTypes,
     rounding_account: str | None = None,
     withheld_account: str | None = None,
-    rounding_limit: Decimal = Decimal("0.05"),
+    rounding_limit: Decimal = _ROUNDING_LIMIT,
     pinned: bool = False,
 ) -> MoneyPlan | Refusal:
     """Lines whose total in Xero is the CRM's total in cents, or the reason there are none.
@@ -209,7 +212,7 @@ def plan(
     7. Count the lines as Xero will: anything but the total meant is refused.
 
     Discount and adjustment lines carry no key: the caller gives them accounts by their kind.
-    `withheld_account` and `rounding_account` (Xero's SystemAccount ROUNDING) become keys.
+    `withheld_account` and `rounding_account` (as a rule Xero's own) become keys.
     `pinned` writes every line in form d or d', for a second try after Xero rounded a half
     cent the other way. The caller puts `note` into the description.
     """
@@ -398,7 +401,8 @@ def _closed(
             return Refusal(
                 RefusalCode.NO_ROUNDING_ACCOUNT,
                 f"{rest} is left over by rounding, and Xero's rounding account isn't known. "
-                "Read the accounts from Xero again.",
+                "Read the accounts from Xero again, or name one in the mapping, under Amounts "
+                "and taxes.",
                 tuple(lines),
             )
         entry = Entry(LineKind.ROUNDING, rest, description="Rounding", key=rounding_account)

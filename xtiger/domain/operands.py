@@ -22,7 +22,15 @@ from decimal import (
 from typing import Any, NamedTuple
 
 from xtiger.domain.records import FieldKind
-from xtiger.domain.values import KIND_WORDS, ValueFault, as_day, as_text, as_yes_no, empty
+from xtiger.domain.values import (
+    KIND_WORDS,
+    ValueFault,
+    absurd,
+    as_day,
+    as_text,
+    as_yes_no,
+    empty,
+)
 
 #: The most characters of a joined text, and decimal places of round().
 LONGEST_TEXT = 4_000
@@ -81,7 +89,7 @@ def numeric(value: Any, name: str) -> Decimal:
 def textual(value: Any, name: str) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, Decimal) and not (value.is_finite() and -60 < value.adjusted() < 60):
+    if isinstance(value, Decimal) and value and absurd(value):
         raise _wrong(value, name, NUMBER)  # written out it could be very long
     return as_text(value)
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from xtiger.domain.defaults import MappingTemplate, Overwrite
-from xtiger.domain.preflight import TYPE_FIELDS, put
+from xtiger.domain.targets import TYPE_FIELDS, put
 from xtiger.domain.transforms import empty
 
 Path = tuple[str, ...]

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from xtiger.domain.money import TaxType
-from xtiger.domain.preflight import OrganisationFacts
+from xtiger.domain.facts import OrganisationFacts
+from xtiger.domain.money import Tax, TaxType
 from xtiger.domain.records import DocumentType, RecordRef
+from xtiger.domain.values import ValueFault, as_yes_no
 
 
 class Parent(NamedTuple):
-    """A linked record that is in Xero. `key` is an item's code; `fields` are the CRM's own."""
+    """A linked record that is in Xero. `key` is an item's code; `fields` are the CRM's own.
+
+    `stock_tracked`: Xero counts the stock of this item, so the quantities of its lines must be
+    the real ones.
+    """
 
     xero_id: str
     key: str | None = None
@@ -22,11 +27,24 @@ class Parent(NamedTuple):
     stock_tracked: bool = False
 
 
+def counts_stock(fields: Mapping[str, Any]) -> bool:
+    """Whether the CRM says of a product that Xero counts its stock; a word that isn't no does."""
+    try:
+        return as_yes_no(fields.get("stock_tracked"))
+    except ValueFault:
+        return True
+
+
+#: What a line is tracked under, as Xero takes it: [{"Name": "Region", "Option": "North"}].
+Tracking = tuple[Mapping[str, str], ...]
+
+
 class Booking(NamedTuple):
     """Where a line is booked; the money rules pass it through."""
 
     account: str
     tax: TaxType
+    tracking: Tracking = ()
 
 
 @dataclass(slots=True)
@@ -37,12 +55,16 @@ class Memory:
     facts and their parents are the same ones.
     """
 
-    #: By account, percentage, named tax rate and whether there is tax at all.
-    bookings: dict[tuple[str, Decimal, str | None, bool], Booking] = field(default_factory=dict)
+    #: By account, percentage, its parts, named tax rate and whether there is tax at all.
+    bookings: dict[tuple[str, Decimal, tuple[Tax, ...], str | None, bool], Booking] = field(
+        default_factory=dict
+    )
     #: The same with exclusive amounts by account alone: few percentages are quickly gone through.
     booked: dict[str, list[tuple[Decimal, str | None, Booking]]] = field(default_factory=dict)
     #: What the steps make of a linked record that read nothing else, by the link.
     linked: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    #: What lines are tracked under, by a row of the mapping and what the CRM says.
+    tracked: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -72,3 +94,5 @@ class Built(NamedTuple):
     meant: Mapping[str, Any]
     amount: Decimal | None = None
     currency: str | None = None
+    #: What was changed of the record's own on its way, a sentence for the log; empty: nothing.
+    note: str = ""

@@ -14,6 +14,7 @@ class Module(StrEnum):
 
     CONTACTS = "Contacts"
     PRODUCTS = "Products"
+    SERVICES = "Services"
     INVOICES = "Invoices"
 
     # Every look-up by a record's name hashes its module: as text that is quick.
@@ -21,12 +22,14 @@ class Module(StrEnum):
 
     @property
     def singular(self) -> str:
-        """The module's word inside a sentence: "contact", "product", "invoice"."""
+        """The module's word inside a sentence: "contact", "product", "service"."""
         return self.value.lower().removesuffix("s")
 
 
 #: Modules whose records are documents: each goes to exactly one organisation.
 DOCUMENTS = frozenset({Module.INVOICES})
+#: Modules whose records a line of a document may name: each is an item in Xero.
+SOLD = (Module.PRODUCTS, Module.SERVICES)
 
 
 class DocumentType(StrEnum):
@@ -54,6 +57,7 @@ class FieldKind(StrEnum):
     DATE = "date"  #: a plain day
     YES_NO = "yes_no"
     LINK = "link"  #: a RecordRef
+    LIST = "list"  #: a few small objects, such as a document's charges; only amounts read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Field:
     kind: FieldKind = FieldKind.TEXT
     #: Added by the CRM's own users, not part of it.
     custom: bool = False
+    #: The modules that a link may lead to; empty: the one that its name says.
+    leads_to: tuple[Module, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ _READ_AS: Mapping[FieldKind, frozenset[FieldKind]] = {
     FieldKind.DATE: frozenset({FieldKind.DATE, FieldKind.TEXT}),
     FieldKind.YES_NO: frozenset({FieldKind.YES_NO, FieldKind.TEXT}),
     FieldKind.LINK: frozenset({FieldKind.LINK, FieldKind.TEXT}),
+    FieldKind.LIST: frozenset({FieldKind.LIST}),
 }
 
 

@@ -448,6 +448,7 @@ _NOT_APPROVED = frozenset({"DRAFT", "SUBMITTED"})
 RESOURCE_OF: Mapping[Module, Resource] = {
     Module.CONTACTS: Resource.CONTACTS,
     Module.PRODUCTS: Resource.ITEMS,
+    Module.SERVICES: Resource.ITEMS,
     Module.INVOICES: Resource.INVOICES,
 }
 

@@ -21,6 +21,7 @@ from xtiger.domain.values import (
     as_text,
     as_yes_no,
     empty,
+    plain_text,
 )
 
 
@@ -79,7 +80,7 @@ class Text(Transform):
         source, trim, case, length = self.of.compile(), self.trim, self.case, self.length
 
         def shaped(values: Mapping[str, Any]) -> str:
-            text = as_text(source(values))
+            text = plain_text(source(values))
             if trim:
                 text = text.strip()
             if case is Case.UPPER:
@@ -125,7 +126,7 @@ class Phone(Transform):
         source, code, part = self.of.compile(), self.country_code, self.part
 
         def number(values: Mapping[str, Any]) -> str:
-            country, rest, more = _phone(as_text(source(values)).strip(), code)
+            country, rest, more = _phone(plain_text(source(values)).strip(), code)
             if part is PhonePart.COUNTRY:
                 return country
             whole = f"+{country} {rest}" if country and part is PhonePart.WHOLE else rest
@@ -220,7 +221,7 @@ class Country(Transform):
         by_code = self.form is CountryForm.CODE
 
         def written(values: Mapping[str, Any]) -> str:
-            text = as_text(source(values)).strip()
+            text = plain_text(source(values)).strip()
             found = country_of(text)
             if found is not None:
                 return found.code if by_code else found.name
@@ -258,7 +259,7 @@ class Keep(Transform):
 
         def kept(values: Mapping[str, Any]) -> str:
             stay = []
-            for one in as_text(source(values)):
+            for one in plain_text(source(values)):
                 if digits and one.isdecimal():
                     stay.append(str(int(one)))
                 elif letters and one.isalpha():
@@ -295,7 +296,7 @@ class Part(Transform):
         place = number - 1 if number > 0 else number
 
         def piece(values: Mapping[str, Any]) -> str:
-            pieces = as_text(source(values)).split(separator)
+            pieces = plain_text(source(values)).split(separator)
             return pieces[place].strip() if -len(pieces) <= place < len(pieces) else ""
 
         return piece
@@ -323,7 +324,7 @@ class Replace(Transform):
         more = len(by) - len(find)
 
         def replaced(values: Mapping[str, Any]) -> str:
-            text = as_text(source(values))
+            text = plain_text(source(values))
             if len(text) + more * text.count(find) > LONGEST_MADE:
                 raise ValueFault("The text gets too long by what is replaced.")
             return text.replace(find, by)

@@ -57,7 +57,7 @@ def straight(
     sets: dict[tuple[Tax, ...], list[int]] = {}
     subtotal = ZERO
     for place, line in enumerate(document.lines):
-        if line.discount_amount or line.stock_tracked:
+        if line.discount_amount:
             return None
         amount = line.quantity * line.unit_price
         if line.discount_rate:
@@ -79,6 +79,8 @@ def straight(
         quantity, price, less, form = line.quantity, line.unit_price, None, Form.AS_ENTERED
         if line.discount_rate or not fits_unit(price) or not sendable(quantity):
             form, quantity, price, less = write(line, nets[place], document.kind, False)
+            if form is Form.CORRECTED:
+                return None
         tax, own = taxes[place]
         if tax is not None and tax != own:
             moved += abs(tax - own)

@@ -26,7 +26,7 @@ from xtiger.domain.registry import Scalar as Scalar
 from xtiger.domain.registry import Transform as Transform
 from xtiger.domain.registry import from_json as from_json
 from xtiger.domain.registry import transform as transform
-from xtiger.domain.values import KIND_WORDS
+from xtiger.domain.values import KIND_WORDS, plain_text
 from xtiger.domain.values import Fields as Fields
 from xtiger.domain.values import TemplateFault as TemplateFault
 from xtiger.domain.values import ValueFault as ValueFault
@@ -114,7 +114,7 @@ class Concat(Transform):
         separator, skip = self.separator, self.skip_empty
 
         def join(values: Mapping[str, Any]) -> str:
-            texts = (as_text(part(values))[:LONGEST_MADE] for part in parts)
+            texts = (plain_text(part(values))[:LONGEST_MADE] for part in parts)
             return separator.join(text for text in texts if text or not skip)[:LONGEST_MADE]
 
         return join

@@ -18,6 +18,7 @@ KIND_WORDS = {
     FieldKind.DATE: "a day",
     FieldKind.YES_NO: "yes or no",
     FieldKind.LINK: "a link",
+    FieldKind.LIST: "a list",
 }
 
 #: Texts that mean yes and no, in small letters; nothing means no, as a box left unticked.
@@ -87,6 +88,16 @@ def as_text(value: Any) -> str:
     if isinstance(value, RecordRef):
         return value.id
     return str(value)
+
+
+def plain_text(value: Any) -> str:
+    """A value as the text that Xero gets: `as_text`, but no number without end.
+
+    Raises ValueFault for a number that can't be written out.
+    """
+    if type(value) is Decimal and value and absurd(value):
+        raise ValueFault(f"“{as_text(value)[:40]}” isn't a number that Xero takes.")
+    return as_text(value)
 
 
 def as_day(value: Any) -> date | None:

@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Insert, Text, and_, bindparam, delete, select, text, type_coerce, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
 from xtiger.domain.records import Module, RecordRef, XeroLink
 from xtiger.domain.resources import Resource
 from xtiger.store.models import Binding
-from xtiger.store.prepared import Prepared
+from xtiger.store.prepared import Prepared, insert_into
 
 
 def of_records(
@@ -222,8 +221,7 @@ def row(
 
 
 def _bind(dialect: str) -> Insert:
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(Binding.__table__)  # type: ignore[arg-type]
+    statement = insert_into(Binding.__table__, dialect)
     new = statement.excluded
     changed = (
         "number",

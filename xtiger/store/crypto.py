@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -21,6 +23,8 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._ring = MultiFernet([Fernet(key) for key in keys])
+        self._newest = Fernet(keys[0])
+        self._keys = tuple(key.encode() for key in keys)
         # The tokens of a few consents are opened for every call.
         self._opened = lru_cache(maxsize=16)(self._ring.decrypt)
 
@@ -31,6 +35,27 @@ class KeyRing:
         """A JSON-able value as sealed bytes."""
         return self._ring.encrypt(exactjson.dumps(value))
 
+    def sign(self, text: str) -> str:
+        """What only a holder of the keys could write below a text: 22 signs that fit a link."""
+        return _signature(self._keys[0], text)
+
+    def signed(self, text: str, signature: str) -> bool:
+        """Whether one of the keys made this signature of the text."""
+        given = signature.encode()
+        return any(hmac.compare_digest(_signature(key, text).encode(), given) for key in self._keys)
+
+    def by_older(self, sealed: bytes) -> bool:
+        """Whether a key of the ring sealed it, but not the newest one."""
+        try:
+            self._ring.decrypt(sealed)
+        except InvalidToken:
+            return False
+        try:
+            self._newest.decrypt(sealed)
+        except InvalidToken:
+            return True
+        return False
+
     def open(self, sealed: bytes) -> Any:
         """The value. Raises PermanentError where no key of the ring fits."""
         try:
@@ -40,6 +65,11 @@ class KeyRing:
                 "What is stored can't be opened with the keys in use. Put the old key behind "
                 "the new one in XTIGER_KEYS, or connect again."
             ) from None
+
+
+def _signature(key: bytes, text: str) -> str:
+    digest = hmac.digest(key, b"xtiger link\0" + text.encode(), "sha256")
+    return urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
 def keys_of(file: Path) -> list[str]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.resources import Resource
 from xtiger.store.models import Setting, Webhook, XeroChange
+from xtiger.store.prepared import insert_into
 
 #: The setting that keeps the last delivery that was refused: {"at": ISO moment, "why": a word}.
 REFUSED = "xero_webhook_refused"
@@ -63,8 +63,7 @@ def may_note(session: Session, *, now: datetime) -> bool:
 
 def note(session: Session, why: str, *, now: datetime) -> None:
     """Notes a refusal unless somebody noted one within the minute; any number may do so at once."""
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = make(Setting).values(
+    statement = insert_into(Setting, session).values(
         name=REFUSED,
         value={"at": now.isoformat(), "why": why},
         sealed=False,
@@ -101,7 +100,6 @@ def forget(session: Session, *, before: datetime, limit: int) -> int:
 
 def put(session: Session, changes: Iterable[Changed], *, now: datetime) -> None:
     """Puts changed objects into the inbox: one row for each, which a repeat only renews."""
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     # Always in the same order: two workers then never wait for each other in a circle.
     rows = [
         {
@@ -118,7 +116,7 @@ def put(session: Session, changes: Iterable[Changed], *, now: datetime) -> None:
     ]
     if not rows:
         return
-    statement = make(XeroChange)
+    statement = insert_into(XeroChange, session)
     newer = statement.excluded.changed_at > XeroChange.changed_at
     session.execute(
         statement.on_conflict_do_update(

@@ -84,6 +84,8 @@ class Meant(NamedTuple):
     #: Which objects in Xero equalled it before it was sent (`identity.key_of`), None where
     #: nobody looked.
     equal_before: Sequence[str] | None = None
+    #: What the log says besides once Xero has it.
+    note: str | None = None
 
 
 def open_attempt(
@@ -141,6 +143,7 @@ def open_attempt(
                 "equal_before": (
                     None if element.equal_before is None else list(element.equal_before)
                 ),
+                "note": element.note,
             }
             for place, element in enumerate(elements)
         ],

@@ -7,14 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from xtiger.domain.exactjson import Written
 from xtiger.domain.queueing import State
 from xtiger.store import wakes
 from xtiger.store.claims import Claimed
-from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run
+from xtiger.store.models import LogEntry, Mail, Organisation, QueueItem, Run, RunMail
 from xtiger.store.prepared import Prepared
 
 
@@ -220,22 +220,65 @@ def entries_of_run(
     return list(session.scalars(statement.limit(limit) if limit else statement))
 
 
-def mail_state(mails: Sequence[Mail]) -> str:
-    """What happened to the mails of a run, in one word or two."""
-    if not mails:
-        return "not due"
+#: What may have become of the mails about a run.
+MAIL_STATES = ("sent", "waiting", "couldn't be sent", "not due")
+
+
+def mail_state(mails: Sequence[Mail], *, untold: bool = False) -> str:
+    """What happened to the mails of a run, in a word or two; the worst mail decides.
+
+    `untold`: somebody is to hear of it in a mail that isn't written yet.
+    """
     states = {mail.state for mail in mails}
     if "failed" in states:
         return "couldn't be sent"
-    return "waiting" if "waiting" in states else "sent"
+    if untold or "waiting" in states:
+        return "waiting"
+    return "sent" if mails else "not due"
+
+
+def mail_states(session: Session, run_ids: Sequence[int]) -> dict[int, str]:
+    """The mail state of each of some runs."""
+    mails = mails_of_runs(session, run_ids)
+    untold = set(
+        session.scalars(
+            select(RunMail.run_id).where(text("mail_id IS NULL"), RunMail.run_id.in_(run_ids))
+        )
+    )
+    return {one: mail_state(mails.get(one, []), untold=one in untold) for one in run_ids}
 
 
 def mails_of_runs(session: Session, run_ids: Sequence[int]) -> dict[int, list[Mail]]:
-    """The mails of some runs."""
+    """The mails that tell of some runs, by run."""
     found: dict[int, list[Mail]] = {}
-    for mail in session.scalars(select(Mail).where(Mail.run_id.in_(run_ids)).order_by(Mail.id)):
-        found.setdefault(mail.run_id or 0, []).append(mail)
+    rows = session.execute(
+        select(RunMail.run_id, Mail)
+        .join(Mail, Mail.id == RunMail.mail_id)
+        .where(RunMail.run_id.in_(run_ids))
+        .order_by(Mail.id)
+    )
+    for run_id, mail in rows:
+        found.setdefault(run_id, []).append(mail)
     return found
+
+
+def mailed(state: str) -> ColumnElement[bool]:
+    """The condition on entries that the mails about their run are in one of MAIL_STATES."""
+    told = select(RunMail.id).where(RunMail.run_id == LogEntry.run_id)
+    by_mail = (
+        select(RunMail.id)
+        .join(Mail, Mail.id == RunMail.mail_id)
+        .where(RunMail.run_id == LogEntry.run_id)
+    )
+    failed = by_mail.where(Mail.state == "failed").exists()
+    waits = told.where(text("mail_id IS NULL")).exists() | (
+        by_mail.where(Mail.state == "waiting").exists()
+    )
+    if state == "not due":
+        return ~told.exists()
+    if state == "couldn't be sent":
+        return failed
+    return waits & ~failed if state == "waiting" else told.exists() & ~waits & ~failed
 
 
 def touch_success(session: Session, organisation_id: int, *, now: datetime) -> None:
@@ -260,19 +303,3 @@ def waiting_mails(session: Session, *, now: datetime, limit: int = 50) -> list[M
             .limit(limit)
         )
     )
-
-
-def sums_by_currency(session: Session, run_id: int) -> dict[str, Decimal]:
-    """What the documents of a run added up to, by currency, never summed across."""
-    sums: dict[str, Decimal] = {}
-    rows: Any = session.execute(
-        select(LogEntry.currency, LogEntry.amount).where(
-            LogEntry.run_id == run_id,
-            LogEntry.outcome == State.SUCCEEDED.value,
-            LogEntry.currency.is_not(None),
-        )
-    )
-    for currency, amount in rows:
-        if amount is not None:
-            sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
-    return sums

@@ -22,6 +22,12 @@ from xtiger.store.base import Base as Base
 from xtiger.store.base import Exact as Exact
 from xtiger.store.base import Key as Key
 from xtiger.store.base import Moment as Moment
+from xtiger.store.letters import Alert as Alert
+from xtiger.store.letters import Awake as Awake
+from xtiger.store.letters import Mail as Mail
+from xtiger.store.letters import ReportPeriod as ReportPeriod
+from xtiger.store.letters import RunMail as RunMail
+from xtiger.store.letters import Subscription as Subscription
 from xtiger.store.setup import Connection as Connection
 from xtiger.store.setup import Flag as Flag
 from xtiger.store.setup import Organisation as Organisation
@@ -250,6 +256,8 @@ class AttemptElement(Base):
     currency: Mapped[str | None] = mapped_column(String(3))
     #: Which objects in Xero equalled it before it was sent; NULL where nobody looked.
     equal_before: Mapped[Any] = mapped_column(Exact, nullable=True)
+    #: What the log says besides once Xero has it: a date that was moved.
+    note: Mapped[str | None] = mapped_column(Text)
 
 
 class Binding(Base):
@@ -356,6 +364,17 @@ class LogEntry(Base):
         Index("ix_xtiger_log_outcome", "outcome", "id"),
         Index("ix_xtiger_log_organisation", "organisation_id", "id"),
         Index("ix_xtiger_log_at", "at"),
+        # What alerts count each minute: how many records failed lately for one cause.
+        Index(
+            "ix_xtiger_log_failed",
+            "at",
+            "organisation_id",
+            "cause",
+            "outcome",
+            "item_id",
+            sqlite_where=text("cause IS NOT NULL"),
+            postgresql_where=text("cause IS NOT NULL"),
+        ),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     at: Mapped[datetime] = mapped_column(Moment)
@@ -377,34 +396,6 @@ class LogEntry(Base):
     amount: Mapped[Decimal | None] = mapped_column(Exact)
     currency: Mapped[str | None] = mapped_column(String(3))
     duration_ms: Mapped[int | None] = mapped_column(Integer)
-
-
-class Mail(Base):
-    """One mail to one recipient, kept before it is sent."""
-
-    __tablename__ = "xtiger_mail"
-    __table_args__ = (
-        UniqueConstraint("run_id", "recipient"),
-        Index(
-            "ix_xtiger_mail_waiting",
-            "id",
-            sqlite_where=text("state = 'waiting'"),
-            postgresql_where=text("state = 'waiting'"),
-        ),
-    )
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    run_id: Mapped[int | None] = mapped_column(Key)
-    recipient: Mapped[str] = mapped_column(String(255))
-    subject: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    html: Mapped[str] = mapped_column(Text)
-    message_id: Mapped[str] = mapped_column(String(255))
-    state: Mapped[str] = mapped_column(String(10), default="waiting")  # waiting, sent, failed
-    tries: Mapped[int] = mapped_column(Integer, default=0)
-    not_before: Mapped[datetime | None] = mapped_column(Moment)
-    why: Mapped[str | None] = mapped_column(Text)
-    made_at: Mapped[datetime] = mapped_column(Moment)
-    sent_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Worker(Base):

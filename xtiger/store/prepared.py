@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import CursorResult, Delete, Dialect, Insert, SelectBase, Update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
@@ -21,6 +22,17 @@ Statement = SelectBase | Insert | Update | Delete
 _Process = Callable[[Any], Any]
 #: How the compiler leaves room for a list.
 _LIST = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
+
+
+def insert_into(table: Any, where: Session | str) -> postgresql.Insert:
+    """The INSERT that knows ON CONFLICT, as the database of a session, or a dialect, has it.
+
+    Both have it in the same words; SQLAlchemy keeps them apart.
+    """
+    dialect = where if isinstance(where, str) else where.get_bind().dialect.name
+    make: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    insert: postgresql.Insert = make(table)
+    return insert
 
 
 class Prepared:

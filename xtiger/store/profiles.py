@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.records import DocumentType, Module, RecordRef, SyncFlag
@@ -24,7 +23,7 @@ from xtiger.store.models import (
     Reference,
     Setting,
 )
-from xtiger.store.prepared import Prepared
+from xtiger.store.prepared import Prepared, insert_into
 
 
 def organisations(session: Session, *, chosen: bool | None = True) -> list[Organisation]:
@@ -170,9 +169,8 @@ def set_flag(
 
 def _flag_row(session: Session, ref: RecordRef) -> Flag:
     """The flag of a record, made if it has none; a page and the relay may both make it."""
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(
-        make(Flag)
+        insert_into(Flag, session)
         .values(module=ref.module.value, record_id=ref.id, document_type="Invoice")
         .on_conflict_do_nothing(index_elements=["module", "record_id"])
     )
@@ -196,16 +194,16 @@ def keep_reasons(session: Session, reasons: Mapping[RecordRef, str | None], now:
 def put_reference(
     session: Session, organisation_id: int, data: Mapping[str, Sequence[Any]], now: datetime
 ) -> None:
-    """Replaces what was read from Xero of an organisation, by kind."""
-    session.execute(
-        delete(Reference).where(
-            Reference.organisation_id == organisation_id, Reference.kind.in_(list(data))
+    """Replaces what was read from Xero of an organisation, by kind; any number may at once."""
+    # Always in the same order: two then never wait for each other in a circle.
+    for kind in sorted(data):
+        statement = insert_into(Reference, session).values(
+            organisation_id=organisation_id, kind=kind, data=list(data[kind]), read_at=now
         )
-    )
-    session.add_all(
-        Reference(organisation_id=organisation_id, kind=kind, data=list(rows), read_at=now)
-        for kind, rows in data.items()
-    )
+        read = {name: statement.excluded[name] for name in ("data", "read_at")}
+        session.execute(
+            statement.on_conflict_do_update(index_elements=["organisation_id", "kind"], set_=read)
+        )
 
 
 def reference(session: Session, organisation_id: int) -> dict[str, Reference]:
@@ -213,7 +211,9 @@ def reference(session: Session, organisation_id: int) -> dict[str, Reference]:
     return {
         row.kind: row
         for row in session.scalars(
-            select(Reference).where(Reference.organisation_id == organisation_id)
+            select(Reference)
+            .where(Reference.organisation_id == organisation_id)
+            .execution_options(populate_existing=True)
         )
     }
 
@@ -243,11 +243,23 @@ def put_setting(
     ring: KeyRing | None = None,
 ) -> None:
     """Stores a setting; with a ring it is sealed."""
-    row = session.get(Setting, name) or Setting(name=name)
+    row = hold_setting(session, name)
     row.value = ring.seal(value).decode() if ring else value
     row.sealed = ring is not None
     row.changed_by, row.changed_at = who, now
-    session.add(row)
+
+
+def hold_setting(session: Session, name: str) -> Setting:
+    """A setting's row, nobody else's until the transaction ends; one never set is made, with "".
+
+    Two processes that both find none would both add it, and one of them break.
+    """
+    row = session.get(Setting, name, with_for_update=True, populate_existing=True)
+    if row is None:
+        statement = insert_into(Setting, session).values(name=name, value="", sealed=False)
+        session.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
+        row = session.get_one(Setting, name, with_for_update=True, populate_existing=True)
+    return row
 
 
 def drop_setting(session: Session, name: str) -> None:

@@ -24,7 +24,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -34,7 +33,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
 from xtiger.store.claims import Claimed
 from xtiger.store.models import Organisation, QueueItem
-from xtiger.store.prepared import Prepared
+from xtiger.store.prepared import Prepared, insert_into
 
 _QUIET = {"synchronize_session": False}
 
@@ -108,8 +107,7 @@ def enqueue(session: Session, entries: Iterable[Entry], *, now: datetime) -> dic
 
 def _upsert(dialect: str) -> Insert:
     """The statement that adds or merges one row, for as many as there are."""
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(QueueItem.__table__).values(  # type: ignore[arg-type]
+    statement = insert_into(QueueItem.__table__, dialect).values(
         state=State.PENDING.value, tries=0, doubts=0, urgent=False
     )
     new = statement.excluded

@@ -26,20 +26,23 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from xtiger.domain.queueing import ENDED, OPEN
 from xtiger.store.models import (
     Attempt,
     AttemptElement,
+    Awake,
     LogEntry,
     Mail,
     Moment,
     QueueItem,
+    ReportPeriod,
     Run,
     Setting,
+    Subscription,
 )
+from xtiger.store.prepared import insert_into
 from xtiger.store.schema import MOST_ROWS
 
 _QUIET = {"synchronize_session": False}
@@ -56,6 +59,8 @@ class Kind(StrEnum):
     ITEMS = "queue items"
     MAILS = "mails"
     RUNS = "runs"
+    PERIODS = "report periods"  #: but the newest of each kind and reader: by it the next is told
+    AWAKE = "times at work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ _MODEL: Mapping[Kind, Any] = {
     Kind.ITEMS: QueueItem,
     Kind.MAILS: Mail,
     Kind.RUNS: Run,
+    Kind.PERIODS: ReportPeriod,
+    Kind.AWAKE: Awake,
 }
 #: When a row was made: it grows with the key. And when it had its end.
 _MADE: Mapping[Kind, Any] = {
@@ -86,6 +93,8 @@ _MADE: Mapping[Kind, Any] = {
     Kind.ITEMS: QueueItem.added_at,
     Kind.MAILS: Mail.made_at,
     Kind.RUNS: Run.asked_at,
+    Kind.PERIODS: ReportPeriod.made_at,
+    Kind.AWAKE: Awake.began_at,
 }
 
 
@@ -178,6 +187,13 @@ def _ended_and_unneeded(kind: Kind, before: datetime) -> list[ColumnElement[bool
         ]
     if kind is Kind.MAILS:
         return [Mail.made_at < before, Mail.state != "waiting", ~_unfinished(Mail.run_id)]
+    if kind is Kind.PERIODS:
+        mail = select(Mail.id).where(Mail.id == ReportPeriod.mail_id)
+        reader = select(Subscription.id).where(Subscription.id == ReportPeriod.subscription_id)
+        unneeded = or_(_told_later(), ~reader.exists())
+        return [ReportPeriod.made_at < before, unneeded, ~mail.exists()]
+    if kind is Kind.AWAKE:
+        return [Awake.last_at < before]
     entries = select(LogEntry.id).where(LogEntry.run_id == Run.id)
     mails = select(Mail.id).where(Mail.run_id == Run.id)
     return [
@@ -204,6 +220,20 @@ def _unfinished(run_id: Any) -> Exists:
     return (
         select(run.id)
         .where(run.id == run_id, or_(run.ended_at.is_(None), run.reported.is_(False)))
+        .exists()
+    )
+
+
+def _told_later() -> Exists:
+    """A later period of the kind was claimed for the same reader: what is due begins behind it."""
+    later = aliased(ReportPeriod)
+    return (
+        select(later.id)
+        .where(
+            later.subscription_id == ReportPeriod.subscription_id,
+            later.kind == ReportPeriod.kind,
+            later.starts_on > ReportPeriod.starts_on,
+        )
         .exists()
     )
 
@@ -332,13 +362,12 @@ def last_turn(session: Session) -> Turn:
 
 def put_turn(session: Session, turn: Turn, *, after: Turn) -> bool:
     """Puts a turn down if the last one is still `after`; False if somebody else was faster."""
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = {
         "value": turn.as_value(),
         "changed_by": "XTiger",
         "changed_at": turn.ended or turn.began,
     }
-    statement = make(Setting).values(name=_TURN, sealed=False, **values)
+    statement = insert_into(Setting, session).values(name=_TURN, sealed=False, **values)
     done = session.execute(
         statement.on_conflict_do_update(
             index_elements=["name"],

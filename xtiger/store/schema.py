@@ -19,6 +19,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    ExceptionContext,
     create_engine,
     event,
     func,
@@ -117,9 +118,25 @@ def _told(error: DBAPIError, onward: str) -> XTigerError | None:
     return None
 
 
+def hide_values(engine: Engine) -> None:
+    """What an error says goes to the log: never the names and sums of a row.
+
+    PostgreSQL tells them below its first line, as DETAIL.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def _first_line(context: ExceptionContext) -> None:
+        if context.sqlalchemy_exception is None:
+            return  # nothing that the database said
+        for error in (context.original_exception, context.sqlalchemy_exception):
+            error.args = tuple(str(each).partition("\n")[0] for each in error.args)
+
+
 def _engine(url: URL, max_pages: int | None) -> Engine:
+    # What an error says goes to the log: never the bodies, names and sums of a statement.
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        hide_values(engine)
 
         @event.listens_for(engine, "connect")
         def _impatient(connection: Any, _record: Any) -> None:
@@ -130,7 +147,12 @@ def _engine(url: URL, max_pages: int | None) -> Engine:
         return engine
     # The last connection goes out first: its pages are still the newest, those of one that
     # lay longer must be read again after every write of another.
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_use_lifo=True)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

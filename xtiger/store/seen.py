@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, and_, delete, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xtiger.domain.meeting import Side, fold
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import RESOURCE_OF, Resource
 from xtiger.store.models import Likeness, Look, Seen
-from xtiger.store.prepared import Prepared
+from xtiger.store.prepared import Prepared, insert_into
 
 #: Keys in one statement.
 _MOST = 400
@@ -22,8 +21,7 @@ _TEXTS = ("number", "account_number", "email", "name")
 
 
 def _put(dialect: str) -> Insert:
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(Seen.__table__)  # type: ignore[arg-type]
+    statement = insert_into(Seen.__table__, dialect)
     keys = ["organisation_id", "resource", "xero_id"]
     rest = [column.name for column in Seen.__table__.columns if column.name not in keys]
     return statement.on_conflict_do_update(

@@ -33,7 +33,7 @@ class Connection(Base):
     email: Mapped[str | None] = mapped_column(String(255))
     #: The permissions Xero granted, by blanks.
     scope: Mapped[str] = mapped_column(Text, default="")
-    #: The token set, sealed by the key ring; never read outside engine/tokens.
+    #: The token set, sealed by the key ring; never read outside engine/connection/tokens.
     tokens: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     connected_at: Mapped[datetime] = mapped_column(Moment)

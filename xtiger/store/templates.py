@@ -89,6 +89,8 @@ def add(
     leases.lock(session, [place.organisation_id])
     latest = newest(session, place.organisation_id, place.module, place.document_type)
     if latest is not None and latest.version != seen:
+        # It is read once this transaction was rolled back, which empties what it still holds.
+        session.expunge(latest)
         raise Stale(latest)
     number = latest.version + 1 if latest is not None else 1
     row = Template(

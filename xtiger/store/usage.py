@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy import bindparam, case, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from xtiger.domain.resources import CATALOGUE, Resource
@@ -15,7 +14,7 @@ from xtiger.ports import Minute, Usage
 from xtiger.store import leases
 from xtiger.store.leases import Lease
 from xtiger.store.models import Organisation, UsageDay
-from xtiger.store.prepared import Prepared
+from xtiger.store.prepared import Prepared, insert_into
 from xtiger.store.schema import Database
 
 #: Calls a day and organisation: Xero's Starter tier, and all others (FACTS section 2).
@@ -164,7 +163,6 @@ def add(session: Session, taken: Sequence[Usage], *, now: datetime) -> None:
         .with_for_update()
     )
     known = {row.tenant_id: row for row in rows}
-    make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     # Always in the same order: two workers then never wait for each other in a circle.
     for each in sorted(taken, key=lambda one: one.tenant_id):
         row = known.get(each.tenant_id)
@@ -173,7 +171,7 @@ def add(session: Session, taken: Sequence[Usage], *, now: datetime) -> None:
         # a write that settled meanwhile knew it better
         if row.day_left_at is None or now - row.day_left_at > _RECENT:
             learn(row, day_left=each.day_left, minute=each.minute, now=now)
-        statement = make(UsageDay).values(
+        statement = insert_into(UsageDay, session).values(
             organisation_id=row.id,
             day=now.date(),
             calls=each.calls,

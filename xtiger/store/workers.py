@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from xtiger.store import profiles
 from xtiger.store.models import Setting, Worker
 
 #: A process that was silent for so long is forgotten.
 FORGOTTEN = timedelta(hours=1)
+#: One that was silent for so long has ended: it beats six times as often, or its watchdog ends it.
+SILENT = timedelta(minutes=1)
 #: The settings that say when the schedule's beat, and the one that takes failed items again,
 #: last came: ISO moments, UTC.
 SCHEDULED, RETRIED = "schedule.beat", "schedule.retries"
@@ -45,6 +48,12 @@ def known(session: Session, *, now: datetime) -> list[Worker]:
     )
 
 
+def ended_at(session: Session, name: str | None, *, now: datetime) -> datetime | None:
+    """The last heartbeat of a process that has surely ended; None: it lives, or nobody knows."""
+    row = session.get(Worker, name) if name else None
+    return row.beat_at if row is not None and now - row.beat_at > SILENT else None
+
+
 def schedule_is_due(
     session: Session, *, now: datetime, every: timedelta, name: str = SCHEDULED
 ) -> bool:
@@ -60,16 +69,12 @@ def take_schedule(
 
     It belongs into a transaction that writes.
     """
-    row = session.scalar(select(Setting).where(Setting.name == name).with_for_update())
-    if row is None:
-        session.add(Setting(name=name, value=now.isoformat()))
-        return False
-    # Read again under the lock: somebody else may have taken it meanwhile.
-    session.refresh(row)
-    if not _overdue(row, now, every):
+    row = profiles.hold_setting(session, name)
+    first = not row.value
+    if not first and not _overdue(row, now, every):
         return False
     row.value = now.isoformat()
-    return True
+    return not first
 
 
 def _overdue(row: Setting, now: datetime, every: timedelta) -> bool:
