@@ -17,17 +17,35 @@ from sqlalchemy.orm import sessionmaker
 
 from xtiger.accounts import AccountsAccess, init_accounts
 from xtiger.crm.builtin import crm_of
-from xtiger.extension import XTiger
+from xtiger.extension import KEY_FILE, XTiger
 from xtiger.settings import Settings, SettingsFault, instance_folder
 from xtiger.store.crypto import kept
-from xtiger.store.schema import BUSY_SECONDS
+from xtiger.store.schema import BUSY_SECONDS, hide_values
 from xtiger.web import errors
 
+#: The folder of keys and files where XTIGER_INSTANCE names none.
+INSTANCE = "instance"
 #: For the pages that aren't the blueprint's own (sign-in): the same strictness.
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+
+
+def existing_app() -> Flask:
+    """create_app() for what only makes sense on an installation that is there.
+
+    Raises SettingsFault where the folder holds none: a mistyped name would get keys of its own,
+    which open nothing. A machine that is given the keys needs none there.
+    """
+    folder = Path(os.environ.get("XTIGER_INSTANCE", INSTANCE))
+    settings = Settings.read(os.environ)
+    if not (settings.keys or settings.fleet or (folder / KEY_FILE).exists()):
+        raise SettingsFault(
+            f"No instance of XTiger is in {folder.resolve()}. Name its folder in XTIGER_INSTANCE; "
+            "a new one is made by: xtiger migrate"
+        )
+    return create_app()
 
 
 def create_app(
@@ -43,7 +61,7 @@ def create_app(
             f"XTIGER_FLEET is set. Set also {_all(lacking)}, to the same on all machines: one that "
             "makes its own can't read what the others sealed, signed or hashed."
         )
-    folder = instance_folder(instance or source.get("XTIGER_INSTANCE", "instance"))
+    folder = instance_folder(instance or source.get("XTIGER_INSTANCE", INSTANCE))
     app = Flask(
         "xtiger",
         instance_path=str(folder),
@@ -66,6 +84,7 @@ def create_app(
     db = SQLAlchemy(app)
     init_accounts(app, db, salt=settings.password_salt or _secret(folder / "password_salt"))
     with app.app_context():
+        hide_values(db.engine)
         sessions = sessionmaker(db.engine, expire_on_commit=False)
     XTiger(
         app,
@@ -96,9 +115,10 @@ def create_app(
 
 
 def _engine_options(url: str) -> dict[str, Any]:
+    # What an error says goes to the log: never the names and sums of a statement.
     if make_url(url).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": BUSY_SECONDS}}
-    return {"pool_pre_ping": True}
+        return {"connect_args": {"timeout": BUSY_SECONDS}, "hide_parameters": True}
+    return {"pool_pre_ping": True, "hide_parameters": True}
 
 
 def _all(names: Sequence[str]) -> str:

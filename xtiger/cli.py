@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+import requests
 from flask import Flask, current_app
 from flask.cli import AppGroup
 from rich.console import Console
@@ -23,13 +25,19 @@ from rich.table import Table
 from sqlalchemy import select
 
 from xtiger import __version__, fleet, telemetry
-from xtiger.app import create_app
+from xtiger.app import create_app, existing_app
 from xtiger.demo.browser import NotThere
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import beats, doctor, figures, scheduler
+from xtiger.domain.phrases import LANGUAGES
+from xtiger.domain.reporting import PERIODIC, Kind
+from xtiger.engine import beats, scheduler
+from xtiger.engine.alerting import alerts
+from xtiger.engine.connection import connect
+from xtiger.engine.reporting.asked import Asked, by_hand, mail_by_hand
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep import doctor, figures
 from xtiger.sandbox.command import command as sandbox_command
-from xtiger.settings import SettingsFault
+from xtiger.settings import Settings, SettingsFault
 from xtiger.store.models import LogEntry, QueueItem
 from xtiger.store.schema import BRANCHES, migrate
 
@@ -81,6 +89,7 @@ def migrate_command() -> None:
 
 def _migrate(services: Services, *, branches: tuple[str, ...] = BRANCHES) -> None:
     migrate(services.database, branches=branches)
+    connect.complete(services)
     if services.settings.fleet:
         fleet.prepare(services.database)
 
@@ -94,10 +103,15 @@ def serve(port: int, host: str, as_json: bool) -> None:
     """Pages, schedule and workers in one process; with XTIGER_FLEET=yes pages alone."""
     from waitress.server import create_server
 
-    app = create_app()
+    environment = dict(os.environ)
+    if port:
+        environment.setdefault("XTIGER_PUBLIC_URL", f"http://localhost:{port}")
+    app = create_app(environment=environment)
     services = _services(app)
     _migrate(services)
     embedded = None if services.settings.fleet else beats.Embedded(services, "serve")
+    # Pages alone must tell people if all workers elsewhere have ended.
+    beside: beats.Embedded | alerts.Lookout = embedded or alerts.Lookout(services)
     if embedded is not None:
         services.dispatcher = embedded
     try:
@@ -116,8 +130,7 @@ def serve(port: int, host: str, as_json: bool) -> None:
         raise click.ClickException(
             f"Port {port} can't be used: {error.strerror}. Name another with --port."
         ) from None
-    if embedded is not None:
-        embedded.start()
+    beside.start()
     signal.signal(signal.SIGTERM, _leave)
     ready = {"url": services.settings.public_url}
     click.echo(json.dumps(ready) if as_json else f"XTiger runs at {ready['url']}")
@@ -128,8 +141,7 @@ def serve(port: int, host: str, as_json: bool) -> None:
         pass
     finally:
         server.close()
-        if embedded is not None:
-            embedded.stop()
+        beside.stop()
 
 
 def _leave(_number: int, _frame: Any) -> None:
@@ -197,12 +209,13 @@ def _worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @plainly
 def worker(in_fleet: bool, metrics_host: str, metrics_port: int | None) -> None:
     """Schedule and workers alone, beside a server elsewhere."""
-    services = _services(create_app())
-    if in_fleet and not services.settings.keys:
+    settings = Settings.read(os.environ)
+    if in_fleet and not (settings.keys or settings.fleet):
         raise SettingsFault(
             "A worker of a fleet needs the XTIGER_KEYS of the other machines: with keys of its own "
             "it can't read what they sealed."
         )
+    services = _services(existing_app())
     _work(services, in_fleet=in_fleet, metrics=(metrics_host, metrics_port))
 
 
@@ -217,7 +230,7 @@ def _sync_once(services: Services) -> None:
 @plainly
 def sync(due: bool) -> None:
     """One pass, for hosts that only have cron."""
-    _sync_once(_services(create_app()))
+    _sync_once(_services(existing_app()))
 
 
 @main.command("queue")
@@ -229,7 +242,7 @@ def queue_command(state: str | None, limit: int) -> None:
     statement = select(QueueItem).order_by(QueueItem.id).limit(limit)
     if state:
         statement = statement.where(QueueItem.state == state)
-    with _services(create_app()).database.read() as session:
+    with _services(existing_app()).database.read() as session:
         _print(
             ("Place", "Record", "Action", "State", "Why"),
             [
@@ -244,7 +257,7 @@ def queue_command(state: str | None, limit: int) -> None:
 @plainly
 def logs(limit: int) -> None:
     """Print the newest log entries."""
-    with _services(create_app()).database.read() as session:
+    with _services(existing_app()).database.read() as session:
         rows = session.scalars(select(LogEntry).order_by(LogEntry.id.desc()).limit(limit)).all()
         _print(
             ("Time (UTC)", "Record", "Xero id", "Action", "Outcome", "Sentence"),
@@ -260,6 +273,57 @@ def logs(limit: int) -> None:
                 for row in reversed(rows)
             ],
         )
+
+
+def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--period", type=click.Choice([one.value for one in PERIODIC]), default="daily"
+        ),
+        click.option(
+            "--date",
+            "day",
+            type=click.DateTime(["%Y-%m-%d"]),
+            help="A day in the period; default yesterday.",
+        ),
+        click.option("--organisation", help="Its name or number; default all."),
+        click.option("--zone", help="Whose days they are, like Pacific/Auckland."),
+        click.option("--language", type=click.Choice(list(LANGUAGES)), default="en"),
+        click.option("--print", "shown", is_flag=True, help="Print the report."),
+        click.option("--to", "address", help="Mail it to an address, too."),
+    ):
+        command = option(command)
+    return command
+
+
+def _report(
+    services: Services,
+    *,
+    period: str,
+    day: datetime | None,
+    organisation: str | None,
+    zone: str | None,
+    language: str,
+    shown: bool,
+    address: str | None,
+) -> None:
+    """Prints a report, mails it, or both."""
+    if not shown and address is None:
+        raise click.UsageError("Say --print, or --to with an address.")
+    asked = Asked(Kind(period), day.date() if day else None, organisation, zone, language)
+    letter = by_hand(services, asked)
+    if shown:
+        click.echo(f"{letter.subject}\n\n{letter.text}", nl=False)
+    if address is not None:
+        click.echo(mail_by_hand(services, asked, letter, address))
+
+
+@main.command()
+@_report_options
+@plainly
+def report(**asked: Any) -> None:
+    """Print or mail the report of a day, a week or a month."""
+    _report(_services(existing_app()), **asked)
 
 
 def _print(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
@@ -303,7 +367,7 @@ def _examine(services: Services, *, repair: bool, as_json: bool) -> None:
 @plainly
 def doctor_command(repair: bool, as_json: bool) -> None:
     """Look whether the queue, its calls and its database are as they must be."""
-    _examine(_services(create_app()), repair=repair, as_json=as_json)
+    _examine(_services(existing_app()), repair=repair, as_json=as_json)
 
 
 @main.command("user")
@@ -316,7 +380,7 @@ def user_command(email: str, name: str, role: str, password: str) -> None:
     """Add somebody who may sign in, or change their role and password."""
     from xtiger.accounts import add_user
 
-    app = create_app()
+    app = existing_app()
     migrate(_services(app).database)
     add_user(
         app, app.extensions["sqlalchemy"], email=email, name=name, password=password, role=role
@@ -356,15 +420,21 @@ def demo(
     from xtiger.demo import check as checks
     from xtiger.demo import show
 
-    if check:
-        figures, holds = checks.run(scenario, records=records, database_url=database_url)
-        click.echo(json.dumps(figures))
-        sys.exit(0 if holds else 1)
-    if fresh and folder.exists():
+    if fresh and not check and folder.exists():
         if not (folder / "demo.json").exists():
             raise click.ClickException(f"{folder} isn't a demo's folder; nothing was deleted.")
         shutil.rmtree(folder)
-    show.run(folder.resolve(), port=port, database_url=database_url, say=click.echo)
+    try:
+        if check:
+            figures, holds = checks.run(scenario, records=records, database_url=database_url)
+            click.echo(json.dumps(figures))
+            sys.exit(0 if holds else 1)
+        show.run(folder.resolve(), port=port, database_url=database_url, say=click.echo)
+    except requests.RequestException as lost:
+        raise click.ClickException(
+            f"A part of the demo didn't answer ({type(lost).__name__}). Run it again; if it stays "
+            "so, --fresh begins with new books."
+        ) from None
 
 
 host = AppGroup("xtiger", help="XTiger inside this app.")
@@ -375,6 +445,7 @@ host = AppGroup("xtiger", help="XTiger inside this app.")
 @plainly
 def host_worker(in_fleet: bool, metrics_host: str, metrics_port: int | None) -> None:
     """Schedule and workers for this app's records."""
+    telemetry.configure_if_unset()
     services = _services(current_app._get_current_object())  # type: ignore[attr-defined]
     _work(services, in_fleet=in_fleet, metrics=(metrics_host, metrics_port))
 
@@ -401,3 +472,11 @@ def host_doctor(repair: bool, as_json: bool) -> None:
 def host_sync() -> None:
     """One pass, for hosts that only have cron."""
     _sync_once(_services(current_app._get_current_object()))  # type: ignore[attr-defined]
+
+
+@host.command("report")
+@_report_options
+@plainly
+def host_report(**asked: Any) -> None:
+    """Print or mail the report of a day, a week or a month."""
+    _report(_services(current_app._get_current_object()), **asked)  # type: ignore[attr-defined]

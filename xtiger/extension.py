@@ -13,7 +13,7 @@ from xtiger import fleet
 from xtiger.domain.errors import PermanentError
 from xtiger.engine.services import NoDispatcher, Services, SystemClock
 from xtiger.mail import FlaskMail
-from xtiger.ports import Clock, CrmPort, Dispatcher, MailPort
+from xtiger.ports import Clock, CrmPort, Dispatcher
 from xtiger.settings import Settings, SettingsFault, instance_folder
 from xtiger.store.crypto import KeyRing, keys_of
 from xtiger.store.schema import Database
@@ -21,6 +21,9 @@ from xtiger.web import create_blueprint, create_crm_blueprint
 from xtiger.web.access import Access
 from xtiger.xero import webhooks
 from xtiger.xero.client import XeroClient
+
+#: Where in the instance folder the keys are that seal tokens, unless the environment has them.
+KEY_FILE = "keys"
 
 
 class XTiger:
@@ -77,7 +80,7 @@ class XTiger:
                 time_factor=settings.time_factor,
                 secret_in_body=settings.xero_secret_in == "body",  # noqa: S105 - a place, no secret
             ),
-            mail=_mail(app, settings),
+            mail=FlaskMail(app, settings),
             # Containers share host names and numbers of processes; no two may share this one.
             worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}",
             clock=clock,
@@ -103,17 +106,11 @@ def _dispatcher(database: Database, settings: Settings) -> Dispatcher:
         raise SettingsFault(f"XTIGER_FLEET is set. {refusal.sentence}") from None
 
 
-def _mail(app: Flask, settings: Settings) -> MailPort | None:
-    if settings.mail_server or "mail" in app.extensions:
-        return FlaskMail(app, settings)
-    return None
-
-
 def _ring(app: Flask, settings: Settings) -> KeyRing:
     """From the settings, else from the instance's own file. Raises SettingsFault."""
     if settings.keys:
         return KeyRing(settings.keys)
-    file = instance_folder(app.instance_path) / "keys"
+    file = instance_folder(app.instance_path) / KEY_FILE
     try:
         return KeyRing(keys_of(file))
     except ValueError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
+from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, Service
 from xtiger.demo import samples
 from xtiger.demo.books import Books, Sent, cents_apart, read_books
 from xtiger.demo.instance import Instance, Ports, free_port
@@ -27,6 +27,9 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.engine import intake
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database, is_empty
+
+#: Seconds in which the first mail must come.
+_FIRST_MAIL = 90
 
 
 def run(scenario: str, *, records: int, database_url: str | None) -> tuple[Figures, bool]:
@@ -88,7 +91,7 @@ def main_scenario(instance: Instance, records: int) -> tuple[Figures, bool]:
         "minimum_write_calls": minimum,
         "read_calls": reads_before,
         "log_entries": stage.log_entries(),
-        "mails": len(instance.mails),
+        "mails": _mails(instance),
     }
     holds = (
         figures["in_xero"] == figures["ticked"]
@@ -100,6 +103,14 @@ def main_scenario(instance: Instance, records: int) -> tuple[Figures, bool]:
         and figures["mails"] > 0
     )
     return figures, holds
+
+
+def _mails(instance: Instance) -> int:
+    """How many mails came: a run's is written soon after it ended, by whoever works."""
+    until = time.monotonic() + _FIRST_MAIL
+    while not instance.mails and time.monotonic() < until:
+        time.sleep(0.5)
+    return len(instance.mails)
 
 
 def _edit_invoices(session: Any, refs: Sequence[RecordRef]) -> None:
@@ -135,11 +146,11 @@ def _unexpected(stage: Stage, books: Books, ticked: Sequence[RecordRef]) -> int:
     with stage.instance.app.app_context():
         session = stage.instance.db.session
         people = set(session.scalars(select(Invoice.contact_id).where(Invoice.id.in_(ids))))
-        lines = session.scalars(
-            select(InvoiceLine.product_id).where(InvoiceLine.invoice_id.in_(ids))
-        )
-        things = {one for one in lines if one}
-        codes = set(session.scalars(select(Product.code).where(Product.id.in_(things))))
+        of_these = InvoiceLine.invoice_id.in_(ids)
+        codes = {
+            *session.scalars(select(Product.code).join(InvoiceLine.product).where(of_these)),
+            *session.scalars(select(Service.code).join(InvoiceLine.service).where(of_these)),
+        }
     key = stage.instance.services.crm.key
     marks = {f"{key}-C{one}" for one in people}
     urls = {stage.url_of(ref) for ref in ticked}

@@ -18,8 +18,8 @@ from xtiger.demo.stage import Figures, Stage
 from xtiger.domain.defaults import MappingTemplate, Row
 from xtiger.domain.records import DocumentType, Module, RecordRef
 from xtiger.domain.transforms import Constant, Default, Field
-from xtiger.engine import kept_tests, mapping_trials, mapping_versions, mappings
-from xtiger.engine.mappings import Bench
+from xtiger.engine.mapping import kept_tests, mappings, trials, versions
+from xtiger.engine.mapping.mappings import Bench
 from xtiger.store.models import LogEntry, Organisation
 from xtiger.store.templates import Place
 
@@ -41,22 +41,20 @@ def mapping(instance: Instance, records: int) -> tuple[Figures, bool]:
     stage.tick(refs, DocumentType.INVOICE)
     stage.sync()
     on = _bench(stage)
-    old = mapping_versions.read_version(_used(on))
+    old = versions.read_version(_used(on))
     new = _with_reference(old, Default((Field("reference"), Constant(_MARK))))
     subject = mappings.subjects(
         instance.services, on, [instance.services.crm.fetch_many(refs[:1])[refs[0]]]
     )[0]
-    trial = mapping_trials.trial(instance.services, on, new, subject)
-    change = mapping_trials.would_change(instance.services, on, new, most=len(refs) + 1)
-    test = mapping_versions.Carried(
+    trial = trials.trial(instance.services, on, new, subject)
+    change = trials.would_change(instance.services, on, new, most=len(refs) + 1)
+    test = versions.Carried(
         "The first invoice", kept_tests.sample_of(subject), {"Reference": _MARK}
     )
-    saved = mapping_versions.save(
-        instance.services, on, new, seen=on.seen, who="Ana", carried=[test]
-    )
+    saved = versions.save(instance.services, on, new, seen=on.seen, who="Ana", carried=[test])
     refused = _refuses(stage, _with_reference(new, Constant("Another")))
     there = _synced(stage)
-    back = mapping_versions.save(
+    back = versions.save(
         instance.services,
         _bench(stage),
         _with_reference(old, Default((Field("reference"), Constant(_MARK), Constant("-")))),
@@ -111,7 +109,7 @@ def _blank(stage: Stage, refs: Sequence[RecordRef]) -> set[RecordRef]:
 
 def _bench(stage: Stage) -> Bench:
     with stage.instance.services.database.read() as session:
-        one = session.scalars(select(Organisation).order_by(Organisation.id)).first()
+        one = session.scalars(select(Organisation).where(Organisation.currency == "NZD")).first()
         assert one is not None
         place = Place(one.id, Module.INVOICES, DocumentType.INVOICE)
     return mappings.bench(stage.instance.services, place)
@@ -132,8 +130,8 @@ def _with_reference(template: MappingTemplate, source: Any) -> MappingTemplate:
 def _refuses(stage: Stage, template: MappingTemplate) -> bool:
     on = _bench(stage)
     try:
-        mapping_versions.save(stage.instance.services, on, template, seen=on.seen, who="Bo")
-    except mapping_versions.Refused as refused:
+        versions.save(stage.instance.services, on, template, seen=on.seen, who="Bo")
+    except versions.Refused as refused:
         return bool(refused.failed)
     return False
 

@@ -9,12 +9,13 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
-from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
+from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, Service
 from xtiger.domain.records import Module, RecordRef
 
 _FIRST = ("Ana", "Bo", "Cai", "Dee", "Eru", "Fay", "Gus", "Hana", "Ivo", "Joy", "Kiri", "Leo")
 _LAST = ("Lee", "Tan", "Moana", "Singh", "Weber", "Okoro", "Rossi", "Novak", "Smith", "Petit")
 _TRADES = ("Joinery", "Orchards", "Print", "Roofing", "Cycles", "Bakery", "Motors", "Studio")
+_WORK = ("Delivery", "Fitting", "Repair", "Advice")
 _THINGS = ("Bracket", "Hinge", "Panel", "Lamp", "Cable", "Filter", "Valve", "Stool", "Shelf")
 
 
@@ -29,7 +30,7 @@ class Samples:
 def seed(
     session: Session, *, invoices: int, today: date, seed: int = 7, half_ticked: bool = True
 ) -> Samples:
-    """Adds plain records: two contacts for five invoices, one product for five.
+    """Adds plain records: two contacts for five invoices, one product for five, eight services.
 
     One in five invoices is British (GBP, 20 % VAT): it belongs to the other organisation.
     The same seed makes the same books.
@@ -37,7 +38,8 @@ def seed(
     chance = random.Random(seed)
     contacts = [_contact(chance, number) for number in range(1, max(3, invoices * 2 // 5) + 1)]
     products = [_product(chance, number) for number in range(1, max(4, invoices // 5) + 1)]
-    session.add_all([*contacts, *products])
+    services = [_service(gbp, place) for gbp in (False, True) for place in range(len(_WORK))]
+    session.add_all([*contacts, *products, *services])
     session.flush()
     made = Samples()
     british = [product for product in products if product.tax_rate == 20]
@@ -49,6 +51,7 @@ def seed(
             f"INV-{number:04}",
             chance.choice(contacts),
             british if gbp else others,
+            services[len(_WORK) :] if gbp else services[: len(_WORK)],
             currency="GBP" if gbp else "NZD",
             day=today - timedelta(days=chance.randrange(0, 40)),
         )
@@ -88,11 +91,26 @@ def _product(chance: random.Random, number: int) -> Product:
     )
 
 
+def _service(gbp: bool, place: int) -> Service:
+    return Service(
+        code=f"{'GBS' if gbp else 'S'}-{place + 1:03}",
+        name=f"{_WORK[place]} by the hour",
+        price=Decimal(60 + 15 * place),
+        tax_rate=Decimal(20 if gbp else 15),
+    )
+
+
+def _names(thing: Product | Service | None) -> dict[str, int]:
+    """What makes a line one of that product or service."""
+    return {thing.line_column: thing.id} if thing else {}
+
+
 def _invoice(
     chance: random.Random,
     number: str,
     contact: Contact,
     products: list[Product],
+    services: list[Service],
     *,
     currency: str,
     day: date,
@@ -108,18 +126,20 @@ def _invoice(
         status=chance.choice(("Approved", "Approved", "Sent", "Created")),
     )
     for place in range(chance.randrange(1, 9)):
-        product = chance.choice(products) if chance.random() < 0.8 else None
+        thing: Product | Service | None = None
+        if chance.random() < 0.8:
+            thing = chance.choice(products)
+        elif place % 2 == 0:
+            thing = services[place // 2]
         invoice.lines.append(
             InvoiceLine(
                 place=place,
-                product_id=product.id if product else None,
-                description=product.name if product else "Work by the hour",
+                **_names(thing),
+                description=thing.name if thing else "Work by the hour",
                 quantity=Decimal(chance.choice(("1", "2", "3", "7.5", "12", "0.25"))),
-                unit_price=product.price
-                if product
-                else Decimal(chance.randrange(4000, 18000)) / 100,
+                unit_price=thing.price if thing else Decimal(chance.randrange(4000, 18000)) / 100,
                 discount=Decimal(chance.choice(("0", "0", "0", "5", "10", "12.5"))),
-                tax_rate=product.tax_rate if product else Decimal(20 if currency == "GBP" else 15),
+                tax_rate=thing.tax_rate if thing else Decimal(20 if currency == "GBP" else 15),
             )
         )
     invoice.count()
@@ -140,7 +160,7 @@ def awkward(session: Session, *, today: date) -> Samples:
         "formula": Contact(name="=1+1 Imports", account_number="=1+1"),
         "supplier": Contact(name="Harbour Supplies", is_supplier=True),
     }
-    things = {
+    things: dict[str, Product | Service] = {
         "plain": Product(code="AWK-1", name="Odd thing", price=Decimal("25.06")),
         "fine": Product(code="AWK-2", name="Screw, one", price=Decimal("0.061171")),
         "uncoded": Product(code=None, name="Thing without a part number", price=Decimal("10.00")),
@@ -148,6 +168,8 @@ def awkward(session: Session, *, today: date) -> Samples:
         "archived": Product(
             code="AWK-5", name="On an account that is gone", price=Decimal(9), sales_account="998"
         ),
+        "fitting": Service(code="AWK-S1", name="Fitting", price=Decimal("72.50")),
+        "same code": Service(code="AWK-1", name="Fitting of the odd thing", price=Decimal(40)),
     }
     for thing in things.values():
         thing.tax_rate = Decimal(15)
@@ -167,12 +189,12 @@ def awkward(session: Session, *, today: date) -> Samples:
             status="Approved",
         )
         for place, (thing, quantity, price, discount, tax) in enumerate(lines):
-            product = things[thing] if thing else None
+            sold = things[thing] if thing else None
             invoice.lines.append(
                 InvoiceLine(
                     place=place,
-                    product_id=product.id if product else None,
-                    description=fields.get("text") or (product.name if product else "Work"),
+                    **_names(sold),
+                    description=fields.get("text") or (sold.name if sold else "Work"),
                     quantity=Decimal(quantity),
                     unit_price=Decimal(price),
                     discount=Decimal(discount),
@@ -205,6 +227,13 @@ def awkward(session: Session, *, today: date) -> Samples:
     document("AWK-FORMULA", "formula", (None, "1", "10.00", "0", "15"))
     document("AWK-UNCODED", "plain", ("uncoded", "1", "10.00", "0", "15"))
     document("AWK-LONGCODE", "plain", ("long code", "1", "5.00", "0", "15"))
+    document(
+        "AWK-SERVICE",
+        "plain",
+        ("plain", "1", "25.06", "0", "15"),
+        ("fitting", "1.5", "72.50", "0", "15"),
+    )
+    document("AWK-SAMECODE", "plain", ("same code", "1", "40.00", "0", "15"))
     document("AWK-ARCHIVED", "plain", ("archived", "1", "9.00", "0", "15"))
     document("AWK-RATE", "plain", (None, "1", "10.00", "0", "12.5"))
     document("AWK-GBP", "plain", (None, "1", "10.00", "0", "20"), currency="GBP")

@@ -12,7 +12,7 @@ from types import FrameType
 from sqlalchemy import func, select
 
 from xtiger.crm.builtin import Contact
-from xtiger.demo import samples
+from xtiger.demo import books, samples
 from xtiger.demo.instance import PEOPLE, Instance
 from xtiger.domain.errors import PermanentError
 from xtiger.engine import intake
@@ -29,7 +29,8 @@ def run(
 
     1. Local Xero and mail sink; schema and people.
     2. Sample records, if the books are empty; the awkward ones are ticked.
-    3. The server; then, unless it is connected, the real consent flow through its pages.
+    3. The server; then, unless it is connected, two tracking categories in the local Xero and
+       the real consent flow through XTiger's pages.
     """
 
     def tell(_number: int, _frame: FrameType | None) -> None:
@@ -50,6 +51,7 @@ def run(
         instance.start_server()
         if not _connected(instance):
             say("Connecting to the local Xero …")
+            books.add_tracking(instance.xero)
             instance.connect(instance.sign_in())
         _introduce(instance, say)
         while True:

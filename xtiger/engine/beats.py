@@ -10,11 +10,15 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import housekeeping, intake, reference, reports, tokens, webhooks
+from xtiger.engine import intake
+from xtiger.engine.alerting import alerts
+from xtiger.engine.connection import reference, tokens, webhooks
+from xtiger.engine.reporting import reports
 from xtiger.engine.scheduler import schedule_due, waiting, work
 from xtiger.engine.services import Services
 from xtiger.engine.turns import SLICE, Turns
-from xtiger.engine.watchdog import Watchdog
+from xtiger.engine.upkeep import housekeeping, keys
+from xtiger.engine.upkeep.watchdog import Watchdog
 from xtiger.store import wakes, workers
 from xtiger.telemetry import logger
 
@@ -73,13 +77,20 @@ class Beats:
         self._safely(lambda: tokens.keep_alive(self._services))
 
     def tidy(self) -> None:
-        """Once a day, wherever it is asked first: takes what is old, reads what Xero changed."""
+        """Seals anew what an older key sealed. Once a day, wherever it is asked first: takes
+        what is old, reads what Xero changed.
+        """
+        self._safely(lambda: keys.seal_anew(self._services))
         self._safely(lambda: housekeeping.when_due(self._services))
         self._safely(lambda: reference.nightly(self._services))
 
     def post(self) -> None:
-        """Writes the mails of ended runs and sends what waits; a slow server delays only these."""
+        """Writes the mails of ended runs and sends what waits; a slow server delays only these.
+
+        Once a minute some process looks what is wrong; the next beat sends what it wrote.
+        """
         self._safely(lambda: reports.report_ended(self._services))
+        self._safely(lambda: alerts.look(self._services))
 
     def due(self) -> None:
         """The schedule's own beat: one an interval, however many processes there are."""
@@ -105,6 +116,9 @@ class Beats:
             beat()
         except XTigerError as failure:
             log.warning("beat missed", why=failure.sentence)
+        except Exception:
+            # What comes after it in the same beat has nothing to do with it.
+            log.exception("beat broke")
 
     def _listen(self) -> None:
         while not self._ending.is_set():

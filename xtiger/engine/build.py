@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -24,7 +23,7 @@ from xtiger.domain.mapping import (
     compile_template,
 )
 from xtiger.domain.meeting import MET, Met, Side, side
-from xtiger.domain.payloads import Memory
+from xtiger.domain.payloads import Memory, counts_stock
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import (
     DOCUMENTS,
@@ -37,11 +36,13 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.resources import Resource, Verb, removal
 from xtiger.domain.selection import SyncProfile
-from xtiger.engine import intake, meeting, reference
-from xtiger.engine.elements import element_of
+from xtiger.engine import codes, meeting
+from xtiger.engine.connection import reference
+from xtiger.engine.elements import Ready, element_of
+from xtiger.engine.parents import block, is_blocked, waits_for_it
 from xtiger.engine.services import Services
-from xtiger.engine.settle import DIFFERS, Agreed, agreed_of
-from xtiger.store import bindings, claims, journal, leases, logs, profiles, queue, seen
+from xtiger.engine.settle import DIFFERS, agreed_of
+from xtiger.store import bindings, leases, logs, profiles, queue, seen
 from xtiger.store.bindings import Bound
 from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
@@ -50,35 +51,6 @@ from xtiger.store.templates import newest
 from xtiger.telemetry import logger
 
 log = logger("build")
-
-
-class Ready(NamedTuple):
-    """One element that was built and waits for its call; a DELETE names its object."""
-
-    item: Claimed
-    verb: Verb
-    data: bytes
-    expected: Mapping[str, Any]
-    agreed: Agreed
-    label: str
-    version: str = ""
-    template_id: int | None = None
-    amount: Decimal | None = None
-    currency: str | None = None
-    xero_id: str | None = None
-
-    def meant(self, place: int) -> journal.Meant:
-        """What the journal keeps of it beside its bytes, at its place in the call."""
-        return journal.Meant(
-            place=place,
-            item_id=self.item.id,
-            label=self.label,
-            record_version=self.version,
-            template_id=self.template_id,
-            meant=self.expected,
-            amount=self.amount,
-            currency=self.currency,
-        )
 
 
 @dataclass(slots=True)
@@ -97,7 +69,7 @@ class StaleReference(TurnsAway):
 
 
 #: Causes that may be gone in Xero although our copy of its reference data still shows them.
-_REFERENCE_CAUSES = ("account", "tax", "period", "currency")
+_REFERENCE_CAUSES = ("account", "tax", "tracking", "period", "currency")
 
 
 def _by_reference(faults: Sequence[Fault]) -> bool:
@@ -183,13 +155,14 @@ class Builder:
         where = self.lease.organisation_id
         with self.services.database.write() as session:
             leases.guard(session, self.lease)
-            sheet = _Sheet(
+            sheet = Sheet(
                 mark=mark,
                 bound=bindings.agreed_of(session, where, dict.fromkeys([*refs.values(), *linked])),
                 open_parents=queue.open_items(session, where, linked),
                 flags=profiles.sync_flags(session, refs.values()),
                 parents=parents,
                 needs=needs,
+                stock_items=self.facts.stock_items,
             )
             for item in items:
                 record = records.get(refs[item.id])
@@ -198,8 +171,8 @@ class Builder:
                     if removal is not None:
                         ready.append(removal)
                 elif record.fault is not None:
-                    self._fail(session, item, "unreadable", record.fault)
-                elif not self._blocked(session, item, record, sheet):
+                    self.fail(session, item, "unreadable", record.fault)
+                elif not is_blocked(self, session, item, record, sheet):
                     built = self._build_one(session, item, record, sheet)
                     if built is not None:
                         ready.append(built)
@@ -214,7 +187,34 @@ class Builder:
             }
             if ours:
                 ready = self._meet(resource, ours, ready, records, sheet)
-        return ready
+        wanted = codes.new_codes(ready, sheet.bound)
+        return self._without_shared(ready, wanted) if wanted else ready
+
+    def _without_shared(self, ready: list[Ready], wanted: Mapping[RecordRef, str]) -> list[Ready]:
+        """Leaves out items whose code another record has: they wait for it to go, or fail."""
+        where = self.lease.organisation_id
+        with self.services.database.read() as session:
+            held = codes.holders(session, where, wanted)
+        # Of what was deleted in the CRM only Xero can say whether its code is free.
+        refs = [holder.ref for holder in held.values()]
+        others = self.services.crm.fetch_many(refs) if held else {}
+        held = {ref: holder for ref, holder in held.items() if holder.ref in others}
+        if not held:
+            return ready
+        with self.services.database.write() as session:
+            leases.guard(session, self.lease)
+            waiting = queue.open_items(session, where, refs)
+            for one in ready:
+                if (holder := held.get(one.item.ref)) is None:
+                    continue
+                code, first = wanted[one.item.ref], waiting.get(holder.ref)
+                renamed = codes.gives_up(holder, code, ready, first)
+                if renamed and first and not waits_for_it(session, first, one.item):
+                    block(self, session, one.item, first)
+                    continue
+                why = codes.sentence(others[holder.ref], code, in_xero=holder.in_xero)
+                self.fail(session, one.item, codes.SHARED, why)
+        return [one for one in ready if one.item.ref not in held]
 
     def _meet(
         self,
@@ -222,7 +222,7 @@ class Builder:
         ours: Mapping[RecordRef, Side],
         ready: list[Ready],
         records: Mapping[RecordRef, Record],
-        sheet: _Sheet,
+        sheet: Sheet,
     ) -> list[Ready]:
         """What Xero had before the CRM met it isn't created again: linked, or left to a person."""
         where, now = self.lease.organisation_id, self.services.clock.now()
@@ -249,7 +249,7 @@ class Builder:
         met: Mapping[RecordRef, Met],
         ready: list[Ready],
         records: Mapping[RecordRef, Record],
-        sheet: _Sheet,
+        sheet: Sheet,
         now: datetime,
     ) -> list[Ready]:
         left: list[Ready] = []
@@ -261,18 +261,18 @@ class Builder:
             elif found.certain is None:
                 ids = [each.xero_id for each in found.maybe]
                 seen.ask(session, item.organisation_id, item.ref, ids, now=now)
-                self._fail(session, item, meeting.UNCERTAIN, found.sentence)
+                self.fail(session, item, meeting.UNCERTAIN, found.sentence)
             else:
                 sentence = f"Linked with Xero's {found.certain.label} by {found.by}."
                 meeting.bind(session, one, found.certain, services=self.services)
-                self._log(session, item, State.PENDING, sentence, xero_id=found.certain.xero_id)
+                self.log(session, item, State.PENDING, sentence, xero_id=found.certain.xero_id)
                 sheet.bound |= bindings.agreed_of(session, item.organisation_id, [item.ref])
                 again = self._build_one(session, item, records[item.ref], sheet)
                 if again is not None:
                     left.append(again)
         return left
 
-    def _note_unchanged(self, session: Session, sheet: _Sheet) -> None:
+    def _note_unchanged(self, session: Session, sheet: Sheet) -> None:
         """Ends what Xero has already exactly so."""
         if not sheet.same:
             return
@@ -311,7 +311,7 @@ class Builder:
         removed = removal(Resource(item.resource), bound.xero_id, bound.xero_status)
         if removed is None:
             sentence = f"Xero keeps {item.resource} for good; take it out there by hand."
-            self._fail(session, item, "cannot-be-removed", sentence)
+            self.fail(session, item, "cannot-be-removed", sentence)
             return None
         return Ready(
             item=item,
@@ -323,104 +323,13 @@ class Builder:
             xero_id=bound.xero_id,
         )
 
-    def _blocked(self, session: Session, item: Claimed, record: Record, sheet: _Sheet) -> bool:
-        """Parks a child whose parents aren't all in Xero, or wait there with a newer version.
-
-        All that are missing are enqueued at once; the first one that waits is what blocks.
-        """
-        waits_for: QueueItem | None = None
-        for ref in sheet.needs[record.ref]:
-            waiting = sheet.open_parents.get(ref)
-            if waiting is not None and (waiting.id <= sheet.mark or ref not in sheet.bound):
-                if self._waits_for_it(session, waiting, item):
-                    sentence = (
-                        f"It needs {ref.module.singular} {waiting.label} in Xero first, and that "
-                        "needs this one. Take one of the two links out in the CRM."
-                    )
-                    self._fail(session, item, "cycle", sentence)
-                    return True
-                self._hurry(session, ref)
-                waits_for = waits_for or waiting
-                continue
-            if ref in sheet.bound:
-                continue
-            parent = sheet.parents.get(ref)
-            if parent is None:
-                sentence = (
-                    f"The {ref.module.singular} it names is gone from the CRM. Choose another."
-                )
-                self._fail(session, item, "parent-gone", sentence)
-                return True
-            entry = self._entry_for(record, parent)
-            if isinstance(entry, str):
-                self._fail(session, item, f"parent-not-selected:{ref.module.value}", entry)
-                return True
-            place = queue.enqueue(session, [entry], now=self.services.clock.now())[ref]
-            self.added.last = max(self.added.last, place)
-            self._hurry(session, ref)
-            added = queue.by_ids(session, [place])[place]
-            sheet.open_parents[ref] = added
-            waits_for = waits_for or added
-        if waits_for is not None:
-            self._block(session, item, waits_for)
-        return waits_for is not None
-
-    def _hurry(self, session: Session, ref: RecordRef) -> None:
-        """What a run's own records need goes in that run, wherever it stands in the queue."""
-        if self.only_run:
-            claims.reserve(
-                session,
-                self.lease.organisation_id,
-                [ref],
-                run_id=self.only_run,
-                urgent=self.urgent,
-            )
-
-    def _waits_for_it(self, session: Session, parent: QueueItem, item: Claimed) -> bool:
-        """Whether a parent waits, through whatever chain, for the very item that needs it."""
-        seen: set[int] = set()
-        above: int | None = parent.id
-        while above is not None and above not in seen:
-            if above == item.id:
-                return True
-            seen.add(above)
-            # Read anew: this very build may have blocked it.
-            above = queue.waits_for(session, above)
-        return False
-
-    def _entry_for(self, record: Record, parent: Record) -> queue.Entry | str:
-        rule = self.own_rules.get(record.ref.module)
-        if rule is not None and not rule.add_needed:
-            return (
-                f"It needs {parent.ref.module.singular} {parent.label} in Xero first. Tick "
-                "Allow Xero Sync there, or let What syncs add needed records."
-            )
-        return intake.needed_entry(self.rules, self.lease.organisation_id, parent)
-
-    def _block(self, session: Session, item: Claimed, parent: QueueItem) -> None:
-        what = f"{Module(parent.module).singular} {parent.label}"
-        sentence = f"Waits for #{parent.id} {what}"
-        if parent.state == State.FAILED:
-            sentence += f", which failed: {parent.sentence or ''}".rstrip()
-        elif parent.state == State.CHECK:
-            sentence += ", of which nobody knows yet whether it arrived"
-        queue.park(
-            session,
-            item,
-            State.BLOCKED,
-            cause="blocked",
-            sentence=sentence if sentence.endswith(".") else sentence + ".",
-            blocked_by=parent.id,
-        )
-        self._log(session, item, State.BLOCKED, sentence, cause="blocked")
-        logs.count(session, self.run_id, blocked=1)
-
-    def _fail(self, session: Session, item: Claimed, cause: str, sentence: str) -> None:
+    def fail(self, session: Session, item: Claimed, cause: str, sentence: str) -> None:
+        """Ends an item's try here: nothing of it goes, and the log says why."""
         queue.park(session, item, State.FAILED, cause=cause[:120], sentence=sentence, counts=True)
-        self._log(session, item, State.FAILED, sentence, cause=cause[:120])
+        self.log(session, item, State.FAILED, sentence, cause=cause[:120])
         logs.count(session, self.run_id, failed=1)
 
-    def _log(
+    def log(
         self,
         session: Session,
         item: Claimed,
@@ -430,6 +339,7 @@ class Builder:
         cause: str | None = None,
         xero_id: str | None = None,
     ) -> None:
+        """An entry of the log about an item of this drain."""
         logs.append(
             session,
             item,
@@ -443,14 +353,14 @@ class Builder:
         )
 
     def _build_one(
-        self, session: Session, item: Claimed, record: Record, sheet: _Sheet
+        self, session: Session, item: Claimed, record: Record, sheet: Sheet
     ) -> Ready | None:
         flag = sheet.flags.get(record.ref, SyncFlag())
         kind = flag.document_type if record.ref.module in DOCUMENTS else None
         bound = sheet.bound.get(record.ref)
         template_id = self.templates.get((record.ref.module, kind))
         if template_id is None:
-            self._fail(session, item, "no-template", "There is no mapping for it. Open Mapping.")
+            self.fail(session, item, "no-template", "There is no mapping for it. Open Mapping.")
             return None
         context = self._context(record, kind, bound, sheet, item.cause == DIFFERS)
         try:
@@ -466,14 +376,14 @@ class Builder:
             # A fault of ours over one record must not keep the others from going.
             log.exception("build broke", record=str(record.ref))
             sentence = f"XTiger can't build it ({type(fault).__name__}). The log says more."
-            self._fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
+            self.fail(session, item, f"our-fault:{type(fault).__name__}", sentence)
             return None
         if isinstance(made, Faults) or made.faults:
             stale = self.read_at < item.changed_at and not self.just_read
             if stale and _by_reference(made.faults):
                 raise StaleReference
             sentence = " ".join(dict.fromkeys(each.sentence for each in made.faults))
-            self._fail(session, item, made.faults[0].fingerprint, sentence)
+            self.fail(session, item, made.faults[0].fingerprint, sentence)
             return None
         if bound is not None and made.same(bound):
             sheet.same.append((item, bound, record.version, template_id))
@@ -489,6 +399,7 @@ class Builder:
             verb=Verb.UPDATE if bound else Verb.CREATE,
             data=made.data(bound),
             template_id=template_id,
+            note=made.built.note or None,
         )
 
     def _context(
@@ -496,7 +407,7 @@ class Builder:
         record: Record,
         kind: DocumentType | None,
         bound: Bound | None,
-        sheet: _Sheet,
+        sheet: Sheet,
         pinned: bool,
     ) -> BuildContext:
         rule = self.own_rules.get(record.ref.module)
@@ -526,7 +437,7 @@ def _compiled(body: Any, described: ModuleInfo) -> CompiledMapper:
 
 
 @dataclass(slots=True)
-class _Sheet:
+class Sheet:
     """What building one chunk has looked up."""
 
     mark: int
@@ -536,6 +447,8 @@ class _Sheet:
     parents: Mapping[RecordRef, Record]
     #: By record what it needs in Xero first.
     needs: Mapping[RecordRef, tuple[RecordRef, ...]]
+    #: The ids of items whose stock Xero counts.
+    stock_items: frozenset[str] = frozenset()
     #: What Xero has already: item, binding, the CRM's version and the template.
     same: list[tuple[Claimed, Bound, str, int]] = field(default_factory=list)
     #: What records of one module and document type share while they are built.
@@ -552,5 +465,7 @@ class _Sheet:
                 key=binding.number,
                 label=parent.label if parent else "",
                 fields=parent.fields if parent else {},
+                stock_tracked=binding.xero_id in self.stock_items
+                or bool(parent and counts_stock(parent.fields)),
             )
         return known

@@ -16,7 +16,8 @@ from xtiger.domain.identity import Sought, day_of, id_of, is_gone, portrait
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Change, ChangeKind, Module, RecordRef
 from xtiger.domain.resources import CATALOGUE, Resource
-from xtiger.engine import lookup, tokens
+from xtiger.engine import lookup
+from xtiger.engine.connection import tokens
 from xtiger.engine.services import Services
 from xtiger.engine.settle import DIFFERS, settle
 from xtiger.ports import Element

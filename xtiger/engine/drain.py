@@ -21,8 +21,10 @@ from xtiger.domain.queueing import REMOVE, Planned, backoff, batches
 from xtiger.domain.records import Module
 from xtiger.domain.resources import CATALOGUE, Resource
 from xtiger.domain.schedules import Schedule
-from xtiger.engine import connect, intake, meeting, recovery, tokens
-from xtiger.engine.build import Builder, Ready, StaleReference, TurnsAway
+from xtiger.engine import intake, meeting, recovery
+from xtiger.engine.build import Builder, StaleReference, TurnsAway
+from xtiger.engine.connection import connect, tokens
+from xtiger.engine.elements import Ready
 from xtiger.engine.flight import Flight
 from xtiger.engine.services import Services
 from xtiger.store import bindings, claims, leases, logs, profiles, queue, usage

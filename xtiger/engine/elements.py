@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from xtiger.domain import exactjson, overwriting
@@ -13,10 +14,12 @@ from xtiger.domain.mapping import BuildContext, Built, CompiledMapper, Faults, O
 from xtiger.domain.meeting import OVERWRITES, left_to_xero
 from xtiger.domain.preflight import check
 from xtiger.domain.records import Record
-from xtiger.domain.resources import RESOURCE_OF
+from xtiger.domain.resources import RESOURCE_OF, Resource, Verb
 from xtiger.domain.selection import Locked, SyncProfile
 from xtiger.engine.settle import Agreed, agreed_of
+from xtiger.store import journal
 from xtiger.store.bindings import Bound
+from xtiger.store.claims import Claimed
 
 
 class Element(NamedTuple):
@@ -46,6 +49,37 @@ class Element(NamedTuple):
         if bound is None and self.agreed.whole and not self.unsent:
             return self.agreed.text.encode()
         return exactjson.dumps(self.sent(bound))
+
+
+class Ready(NamedTuple):
+    """One element that was built and waits for its call; a DELETE names its object."""
+
+    item: Claimed
+    verb: Verb
+    data: bytes
+    expected: Mapping[str, Any]
+    agreed: Agreed
+    label: str
+    version: str = ""
+    template_id: int | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    xero_id: str | None = None
+    note: str | None = None
+
+    def meant(self, place: int) -> journal.Meant:
+        """What the journal keeps of it beside its bytes, at its place in the call."""
+        return journal.Meant(
+            place=place,
+            item_id=self.item.id,
+            label=self.label,
+            record_version=self.version,
+            template_id=self.template_id,
+            meant=self.expected,
+            amount=self.amount,
+            currency=self.currency,
+            note=self.note,
+        )
 
 
 def element_of(
@@ -88,4 +122,14 @@ def element_of(
     payload, unsent = overwriting.held(
         mapper.template, payload, lambda: bound.agreed, known=met is None
     )
+    if resource is Resource.CONTACTS and built.note and not _is_named(payload, unsent, bound):
+        built = built._replace(note="")
     return Element(built, payload, expected, agreed_of(resource, payload), unsent, faults)
+
+
+def _is_named(
+    payload: Mapping[str, Any], unsent: Collection[overwriting.Path], bound: Bound
+) -> bool:
+    """Whether an update gives a contact another name: only then is said what became of it."""
+    before = (bound.agreed or {}).get("Name")
+    return ("Name",) not in unsent and payload.get("Name", before) != before

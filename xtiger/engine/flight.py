@@ -19,8 +19,10 @@ from xtiger.domain.errors import (
     UnknownOutcome,
 )
 from xtiger.domain.resources import Resource, Verb
-from xtiger.engine import recovery, tokens
-from xtiger.engine.build import Ready, TurnsAway
+from xtiger.engine import recovery
+from xtiger.engine.build import TurnsAway
+from xtiger.engine.connection import tokens
+from xtiger.engine.elements import Ready
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle_sent
 from xtiger.ports import Answer, Call

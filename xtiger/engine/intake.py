@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,8 @@ from xtiger.store.schema import MOST_ROWS
 
 #: States in which Xero may have a record before it is bound.
 _AT_XERO = frozenset({State.RUNNING.value, State.CHECK.value})
+#: Seconds that somebody may wait for a count of what would be added.
+COUNTING = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,43 @@ def add_selected(
                 added.count + more.count, added.first or more.first, more.last or added.last
             )
     return added
+
+
+def would_add(
+    services: Services,
+    *,
+    organisation_id: int,
+    module: Module,
+    most: int,
+    seconds: float = COUNTING,
+) -> tuple[int, bool]:
+    """How many records `add_selected` would enqueue now; True: all were looked at.
+
+    Counted up to `most`, and for about so many seconds: a person waits for it.
+    """
+    relay(services)
+    count, after = 0, None
+    ends = time.monotonic() + seconds
+    with services.database.read() as session:
+        rules = profiles.profiles(session)
+    while records := list(services.crm.scan(module, after=after, limit=MOST_ROWS)):
+        after = records[-1].ref.id
+        refs = [record.ref for record in records]
+        decided = decide_by(services, records, rules)[0]
+        with services.database.read() as session:
+            bound = bindings.of_records(session, organisation_id, refs)
+            waiting = queue.open_items(session, organisation_id, refs)
+            for record in records:
+                going = any(
+                    one.selected and one.organisation_id == organisation_id
+                    for one in decided[record.ref]
+                )
+                there, item = bound.get(record.ref), waiting.get(record.ref)
+                if going and not _settled(session, record, there, item):
+                    count += 1
+        if count > most or time.monotonic() > ends:
+            return min(count, most), False
+    return count, True
 
 
 def decide_many(services: Services, records: Sequence[Record]) -> dict[RecordRef, list[Decision]]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from xtiger.domain.errors import PermanentError, UnknownOutcome
 from xtiger.domain.identity import Sought, changed_at, equal_ones, id_of, may_be
 from xtiger.domain.resources import CATALOGUE, Resource, unique_key
-from xtiger.engine import tokens
+from xtiger.engine.connection import tokens
 from xtiger.engine.services import Services
 from xtiger.ports import Access, Owner
 from xtiger.store import journal

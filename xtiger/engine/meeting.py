@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,8 @@ from xtiger.domain.meeting import MET, Met, Rung, Side, fold, meet, side
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import Resource
-from xtiger.engine import tokens
+from xtiger.engine.connection import tokens
+from xtiger.engine.elements import Ready
 from xtiger.engine.lookup import CLOCKS_APART
 from xtiger.engine.services import Services
 from xtiger.engine.settle import agreed_of
@@ -24,9 +25,6 @@ from xtiger.store import bindings, leases, logs, queue, seen
 from xtiger.store.claims import Claimed
 from xtiger.store.leases import Lease
 from xtiger.store.models import QueueItem
-
-if TYPE_CHECKING:
-    from xtiger.engine.build import Ready
 
 #: How long what Xero holds is taken to be known before a new record makes XTiger look again.
 KNOWN_FOR = timedelta(hours=1)

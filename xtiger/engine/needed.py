@@ -84,7 +84,6 @@ def _stopped(session: Session) -> tuple[str, int] | None:
 def _keep(services: Services, stopped: tuple[str, int] | None) -> None:
     now = services.clock.now()
     with services.database.write() as session:
-        leases.lock_all(session)  # another pass may write the same setting for the first time
         if stopped is None:
             profiles.drop_setting(session, _STOPPED)
             return

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.records import Module
-from xtiger.engine import tokens
+from xtiger.engine.connection import tokens
 from xtiger.engine.services import Services
 from xtiger.store import claims, journal, leases, profiles
 from xtiger.store.models import Organisation, Profile

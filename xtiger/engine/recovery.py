@@ -24,7 +24,8 @@ from xtiger.domain.identity import (
 )
 from xtiger.domain.queueing import State
 from xtiger.domain.resources import CATALOGUE, Resource, Verb, unique_key
-from xtiger.engine import lookup, tokens
+from xtiger.engine import lookup
+from xtiger.engine.connection import tokens
 from xtiger.engine.services import Services
 from xtiger.engine.settle import settle
 from xtiger.ports import Answer, Element

@@ -11,15 +11,20 @@ from datetime import datetime
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from xtiger.domain import phrases
 from xtiger.domain.errors import PermanentError, XTigerError
 from xtiger.domain.queueing import State
 from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.schedules import When
 from xtiger.domain.selection import SyncProfile
-from xtiger.engine import housekeeping, intake, needed, reference, reports, tokens, webhooks
+from xtiger.engine import intake, needed
+from xtiger.engine.alerting import alerts
+from xtiger.engine.connection import reference, tokens, webhooks
 from xtiger.engine.drain import URGENT, drain, left_alone
+from xtiger.engine.reporting import letters, reports
 from xtiger.engine.services import Services
 from xtiger.engine.standing import held_sentence, schedule_sentence
+from xtiger.engine.upkeep import housekeeping, keys
 from xtiger.store import claims, journal, leases, logs, profiles, queue
 from xtiger.store.models import Attempt, Organisation, QueueItem, Run
 from xtiger.telemetry import logger
@@ -204,6 +209,9 @@ def _retry_failed(services: Services, rules: Sequence[SyncProfile], now: datetim
 def work(services: Services, organisation_id: int) -> None:
     """Carries out the runs that wait for an organisation, one after the other.
 
+    Their mails are left to `reports.report_ended`, which whoever works asks by itself: no mail
+    server and no report keeps an organisation's records waiting.
+
     A run that gave way has its turn again after the one that went first, whoever came since:
     so a steady stream of urgent runs starves nobody.
     """
@@ -223,9 +231,7 @@ def work(services: Services, organisation_id: int) -> None:
             if not outcome.elsewhere:
                 _note(services, run_id, outcome.sentence)
             return
-        if not _end(services, run_id, outcome.sentence):
-            continue  # another worker came to its end first, and reports it
-        reports.report_ended(services)
+        _end(services, run_id, outcome.sentence)
 
 
 def _start(services: Services, organisation_id: int, turn: int | None = None) -> int | None:
@@ -263,22 +269,21 @@ def _note(services: Services, run_id: int, sentence: str | None) -> None:
         session.get_one(Run, run_id).sentence = sentence
 
 
-def _end(services: Services, run_id: int, sentence: str | None) -> bool:
-    """Ends a run; False if it had ended already."""
+def _end(services: Services, run_id: int, sentence: str | None) -> None:
+    """Ends a run, unless another worker came to its end first."""
     now = services.clock.now()
     with services.database.write() as session:
         run = session.get_one(Run, run_id, with_for_update=True)
         if run.ended_at is not None:
-            return False
-        seconds = max(0, round((now - (run.started_at or run.asked_at)).total_seconds()))
+            return
+        took = phrases.lasted("en", (now - (run.started_at or run.asked_at)).total_seconds())
         logs.sum_up(session, run)
         run.ended_at = now
         run.trouble = sentence is not None
         run.sentence = sentence or (
-            f"Finished in {seconds} s: {run.succeeded} succeeded, {run.unchanged} unchanged, "
+            f"Finished in {took}: {run.succeeded} succeeded, {run.unchanged} unchanged, "
             f"{run.failed} failed, {run.blocked} blocked."
         )
-        return True
 
 
 def waiting(services: Services) -> list[int]:
@@ -358,6 +363,9 @@ def once(services: Services) -> Pass:
     webhooks.forget(services)
     tokens.count_usage(services)
     reports.report_ended(services)
+    if alerts.look(services):
+        letters.send_waiting(services)
+    keys.seal_anew(services)
     housekeeping.when_due(services)
     reference.nightly(services)
     return _told(services, before, why)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -139,6 +139,15 @@ class Patience:
         return renewed + timedelta(seconds=self.lease - self.call)
 
 
+#: What tells records of different modules apart in our marks.
+_LETTERS: Mapping[Module, str] = {
+    Module.CONTACTS: "C",
+    Module.PRODUCTS: "P",
+    Module.SERVICES: "S",
+    Module.INVOICES: "I",
+}
+
+
 @dataclass(slots=True)
 class Services:
     """Everything a run touches. `worker` names this process in leases."""
@@ -180,5 +189,4 @@ class Services:
 
     def marker(self, ref: RecordRef) -> str:
         """What marks a contact in Xero as this CRM's record (ContactNumber)."""
-        letter = {Module.CONTACTS: "C", Module.PRODUCTS: "P", Module.INVOICES: "I"}[ref.module]
-        return f"{self.crm.key}-{letter}{ref.id}"
+        return f"{self.crm.key}-{_LETTERS[ref.module]}{ref.id}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
-from xtiger.domain.comparing import without_empties
+from xtiger.domain.comparing import updated, without_empties
 from xtiger.domain.exactjson import Written
 from xtiger.domain.hints import explain
 from xtiger.domain.queueing import REMOVE, State
@@ -118,6 +118,15 @@ def settle(
     resource = Resource(attempt.resource)
     payloads = sent_elements(attempt) if payloads is None else payloads
     items = claims.by_ids(session, [element.item_id for element in elements])
+    if attempt.verb == Verb.UPDATE:
+        # An update leaves what it doesn't name: fields that a mapping keeps from overwriting.
+        where = attempt.organisation_id
+        refs = [items[element.item_id].ref for element in elements]
+        bound = bindings.agreed_of(session, where, dict.fromkeys(refs))
+        payloads = [
+            updated(bound[ref].agreed if ref in bound else None, payload)
+            for ref, payload in zip(refs, payloads, strict=True)
+        ]
     settle_sent(
         session,
         attempt,
@@ -206,6 +215,8 @@ class _Settling:
             made = "Created" if self.attempt.verb == Verb.CREATE else "Updated"
             self._ended.append(item.id)
             sentence = f"{made} in Xero and read back."
+            if element.note:
+                sentence += f" {element.note}"
             self._say(element, item, State.SUCCEEDED, sentence, xero_id=xero_id)
             return
         sentence = f"It is in Xero, but differs: {differs}."

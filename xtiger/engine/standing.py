@@ -17,7 +17,7 @@ from xtiger.domain.selection import Decision, Reason, plain_day
 from xtiger.domain.zones import zone
 from xtiger.engine.intake import decide_many
 from xtiger.engine.services import Services
-from xtiger.store import bindings, claims, logs, profiles, queue, usage
+from xtiger.store import bindings, claims, logs, profiles, queue, usage, workers
 from xtiger.store.models import Attempt, AttemptElement, Binding, Organisation, QueueItem
 
 #: A link that mends the cause: its words and its path.
@@ -186,8 +186,9 @@ class _Hold:
     name: str
     #: What holds all that is pending, None where nothing does.
     why: str | None
-    #: A worker has it now.
-    leased: bool
+    #: Until when a worker has it, and since when nothing was heard of that worker if it ended.
+    leased_until: datetime | None
+    ended_at: datetime | None
     held_why: str | None
     paused: Mapping[Module, profiles.Pause]
     live: bool
@@ -204,10 +205,12 @@ class _Hold:
     @classmethod
     def of(cls, session: Session, row: Organisation, now: datetime, reserve: int) -> _Hold:
         asked = logs.unended_runs(session, row.id)
+        leased_until = row.lease_until if row.lease_until and row.lease_until > now else None
         return cls(
             row.name,
             held_sentence(session, row, now),
-            row.lease_until is not None and row.lease_until > now,
+            leased_until,
+            workers.ended_at(session, row.holder, now=now) if leased_until else None,
             row.held_why,
             profiles.paused_modules(session, row.id),
             row.live_since is not None,
@@ -246,7 +249,13 @@ class _Hold:
         return schedule_sentence(self.name, Module(item.module), schedule, self.now)
 
     def of_running(self, sent: bool) -> str:
-        if self.leased:
+        if self.leased_until and self.ended_at:
+            onward = "is asked whether it arrived" if sent else "gets it from its old place"
+            return (
+                f"Its worker has ended, last heard of at {self.ended_at:%H:%M} UTC. From "
+                f"{self.leased_until:%H:%M} UTC on Xero {onward}."
+            )
+        if self.leased_until:
             return "It is at Xero now." if sent else "It is on its way to Xero."
         if not sent:
             return "It was taken out to be sent and wasn't; it goes from its old place."

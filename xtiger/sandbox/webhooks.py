@@ -124,9 +124,10 @@ class Webhooks:
             found = Subscription(**body | {"status": Status(body["status"])})
             self._subscriptions[found.owner] = found
         state.listeners.append(self._heard)
-        for owner, found in self._subscriptions.items():
-            if found.status is Status.INTENT:
-                self._ask(owner)
+        with self._changed:
+            for owner, found in self._subscriptions.items():
+                if found.status is Status.INTENT:
+                    self._ask(owner)
 
     # what people and tests set
 

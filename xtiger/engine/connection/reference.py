@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import XTigerError
-from xtiger.domain.preflight import OrganisationFacts
+from xtiger.domain.facts import OrganisationFacts
 from xtiger.domain.schedules import Schedule, When
 from xtiger.domain.zones import zone_name
-from xtiger.engine import tokens, uses
+from xtiger.engine.connection import tokens
+from xtiger.engine.mapping import uses
 from xtiger.engine.services import Services
 from xtiger.ports import Access
 from xtiger.store import leases, profiles, usage
@@ -53,13 +54,16 @@ def facts(session: Session, organisation_id: int) -> Known | None:
     known = profiles.reference(session, organisation_id)
     if not {"organisation", "accounts", "tax_rates"} <= known.keys():
         return None
-    currencies = known.get("currencies")
+    currencies, items = known.get("currencies"), known.get("items")
+    tracking = known.get("tracking")
     return Known(
         OrganisationFacts.from_xero(
             known["organisation"].data[0],
             known["accounts"].data,
             known["tax_rates"].data,
             currencies.data if currencies else (),
+            tracking=tracking.data if tracking else None,
+            items=items.data if items else (),
         ),
         min(known[kind].read_at for kind in RULES if kind in known),
     )
@@ -68,11 +72,14 @@ def facts(session: Session, organisation_id: int) -> Known | None:
 def refresh_reference(services: Services, organisation_id: int, *, whole: bool = False) -> None:
     """Reads from Xero what rules go by (4 calls), or everything that is kept (7), and keeps it.
 
-    Raises the four errors; what was read before stays then as it is.
+    Where a mapping tracks lines, their categories are a rule too (5 calls). Raises the four
+    errors; what was read before stays then as it is.
     """
     with services.database.read() as session:
         row = session.get_one(Organisation, organisation_id)
-    paths = {**RULES, **BESIDES} if whole else RULES
+        paths = {**RULES, **BESIDES} if whole else dict(RULES)
+        if not whole and uses.tracks(session, organisation_id):
+            paths["tracking"] = BESIDES["tracking"]
     read = {
         kind: _trimmed(kind, tokens.with_access(services, row, partial(_read, services, path)))
         for kind, path in paths.items()
@@ -87,6 +94,7 @@ def refresh_reference(services: Services, organisation_id: int, *, whole: bool =
         kept.currency = found.get("BaseCurrency")
         kept.short_code = found.get("ShortCode")
         kept.time_zone = found.get("Timezone")
+        uses.keep_warnings(session, organisation_id, now)
     if whole:
         uses.take_stock(services, organisation_id)
     tokens.count_usage(services)
@@ -154,7 +162,8 @@ def _trimmed(kind: str, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[s
     """What is kept: of items, of which there may be thousands, only what tells one from another."""
     if kind != "items":
         return rows
-    return [{name: row[name] for name in ("ItemID", "Code", "Name") if name in row} for row in rows]
+    kept = ("ItemID", "Code", "Name", "IsTrackedAsInventory")
+    return [{name: row[name] for name in kept if row.get(name)} for row in rows]
 
 
 def _read(services: Services, path: str, access: Access) -> Sequence[Mapping[str, Any]]:

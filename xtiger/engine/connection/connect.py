@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from xtiger.domain.defaults import DEFAULTS
 from xtiger.domain.errors import AuthorisationError, PermanentError, XTigerError
 from xtiger.domain.records import DOCUMENTS
-from xtiger.engine import intake, permissions, tokens
-from xtiger.engine.reference import refresh_reference as refresh_reference
+from xtiger.engine import intake
+from xtiger.engine.connection import permissions, tokens
+from xtiger.engine.connection.reference import refresh_reference as refresh_reference
 from xtiger.engine.services import Services
 from xtiger.ports import TokenSet
 from xtiger.store import leases, logs, profiles, usage
@@ -221,6 +222,8 @@ def choose(services: Services, tenant_ids: Sequence[str], *, who: str) -> list[O
         refresh_reference(services, row.id, whole=True)
     now = services.clock.now()
     with services.database.write() as session:
+        # Of two that are chosen at once the second sees what the first takes.
+        leases.lock_all(session)
         for offered in rows:
             row = session.get_one(Organisation, offered.id)
             row.chosen = True
@@ -228,6 +231,14 @@ def choose(services: Services, tenant_ids: Sequence[str], *, who: str) -> list[O
             _default_profiles(services, session, row, now)
     with services.database.read() as session:
         return [row for row in profiles.organisations(session) if row.tenant_id in tenant_ids]
+
+
+def complete(services: Services) -> None:
+    """Gives the organisations in use what modules begin with that the CRM has got since."""
+    with services.database.write() as session:
+        leases.lock_all(session)
+        for row in profiles.organisations(session):
+            _default_profiles(services, session, row, services.clock.now())
 
 
 def _default_profiles(

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from xtiger.engine.findings import GRACE
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep.findings import GRACE
 from xtiger.store import invariants, leases, queue, structure
 from xtiger.store.invariants import Row
 from xtiger.store.schema import MOST_ROWS

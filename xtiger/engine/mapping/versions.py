@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,10 +12,10 @@ from xtiger.domain.defaults import MappingTemplate
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.transforms import TemplateFault
 from xtiger.domain.values import absurd
-from xtiger.engine import kept_tests
-from xtiger.engine.kept_tests import Ran
-from xtiger.engine.mapping_checks import Problem, problems
-from xtiger.engine.mappings import Bench
+from xtiger.engine.mapping import kept_tests, uses
+from xtiger.engine.mapping.checks import Problem, problems
+from xtiger.engine.mapping.kept_tests import Ran
+from xtiger.engine.mapping.mappings import Bench
 from xtiger.engine.services import Services
 from xtiger.store import templates
 from xtiger.store.models import Template, TemplateTest
@@ -30,7 +30,8 @@ class Refused(Exception):
     """A mapping that isn't saved: what is wrong with it, or the kept tests that fail."""
 
     def __init__(self, found: Sequence[Problem] = (), failed: Sequence[Ran] = ()) -> None:
-        super().__init__(" ".join(dict.fromkeys(one.sentence for one in found)))
+        tests = [f"The test “{one.name}” fails: {one}." for one in failed]
+        super().__init__(" ".join(dict.fromkeys([*(one.sentence for one in found), *tests])))
         self.problems = tuple(found)
         self.failed = tuple(failed)
 
@@ -60,25 +61,22 @@ def save(
     seen: int,
     who: str,
     carried: Sequence[Carried] = (),
+    standing: Collection[Problem] = (),
 ) -> Saved:
     """Saves a template as the next version, if all is well with it.
 
     1. The version it was made from must be the one in use: else Stale.
     2. Its problems, then its kept tests that fail: either Refused.
     3. The same content as the version in use makes no new one.
-    `carried` tests come with it and are kept too.
+    `carried` tests come with it and are kept too. `standing` problems don't keep it from being
+    saved: a change of one thing in many mappings needn't mend the others.
     """
     if on.latest is not None and on.latest.version != seen:
         raise Stale(on.latest)
-    if found := problems(on, template):
+    if found := [one for one in problems(on, template) if one not in standing]:
         raise Refused(found)
     now = services.clock.now()
-    with services.database.read() as session:
-        kept = {one.name: one for one in templates.tests(session, on.place)}
-    for one in carried:
-        kept[one.name] = _row(one)
-    ran = kept_tests.run(services, on, template, list(kept.values()))
-    if failed := [one for one in ran if not one.passed]:
+    if failed := failing_tests(services, on, template, carried):
         raise Refused(failed=failed)
     with services.database.write() as session:
         for one in carried:
@@ -94,7 +92,20 @@ def save(
         if on.latest is not None and not differences(on.latest, template):
             return Saved(on.latest.version, new=False)
         row = templates.add(session, on.place, template.to_json(), seen=seen, who=who, now=now)
+        uses.keep_warnings(session, on.place.organisation_id, now)
         return Saved(row.version, new=True)
+
+
+def failing_tests(
+    services: Services, on: Bench, template: MappingTemplate, carried: Sequence[Carried] = ()
+) -> list[Ran]:
+    """The kept tests, and those that are `carried`, that a template doesn't pass."""
+    with services.database.read() as session:
+        kept = {one.name: one for one in templates.tests(session, on.place)}
+    for one in carried:
+        kept[one.name] = _row(one)
+    ran = kept_tests.run(services, on, template, list(kept.values()))
+    return [one for one in ran if not one.passed]
 
 
 def _row(one: Carried) -> TemplateTest:

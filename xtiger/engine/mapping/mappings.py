@@ -13,20 +13,17 @@ from sqlalchemy.orm import Session
 from xtiger.domain.apportion import cents
 from xtiger.domain.defaults import DEFAULTS, MAY_LACK, MappingTemplate, Row, TooLong
 from xtiger.domain.errors import PermanentError
+from xtiger.domain.facts import tracking_fault
 from xtiger.domain.hints import fault
 from xtiger.domain.mapping import (
     BuildContext,
     OrganisationFacts,
     Parent,
 )
-from xtiger.domain.preflight import (
-    LINE_TARGETS,
-    TARGETS,
-    Target,
-    TargetKind,
-    long_fault,
-)
+from xtiger.domain.payloads import counts_stock
 from xtiger.domain.records import (
+    SOLD,
+    Field,
     FieldKind,
     Module,
     ModuleInfo,
@@ -36,8 +33,9 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.resources import RESOURCE_OF, Resource
 from xtiger.domain.selection import SyncProfile, plain_day, route
-from xtiger.domain.transforms import TemplateFault, ValueFault, as_day, as_text, empty
-from xtiger.engine import reference
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target, TargetKind, long_fault
+from xtiger.domain.transforms import Compiled, TemplateFault, ValueFault, as_day, as_text, empty
+from xtiger.engine.connection import reference
 from xtiger.engine.services import Services
 from xtiger.store import bindings, profiles, templates
 from xtiger.store.bindings import Bound
@@ -157,6 +155,8 @@ def subjects(services: Services, on: Bench, records: Sequence[Record]) -> list[S
             key=there.number if there else codes(parent),
             label=parent.label if parent else "",
             fields=parent.fields if parent else {},
+            stock_tracked=bool(there and there.xero_id in on.facts.stock_items)
+            or bool(parent and counts_stock(parent.fields)),
         )
     for record in records:
         own = record.parents()
@@ -170,17 +170,12 @@ def subjects(services: Services, on: Bench, records: Sequence[Record]) -> list[S
 
 
 def _codes(session: Session, on: Bench) -> Callable[[Record | None], str | None]:
-    """Gives a product that isn't in Xero the code it will have there, by its own mapping."""
-    row = templates.newest(session, on.place.organisation_id, Module.PRODUCTS, None)
-    try:
-        body = row.body if row is not None else DEFAULTS[Module.PRODUCTS, None]
-        rows = MappingTemplate.from_json(body).fields
-        get = next(one.source.compile() for one in rows if one.to == "Code")
-    except (TemplateFault, StopIteration):
-        return lambda _parent: None
+    """Gives a product or service that isn't in Xero the code it will have, by its own mapping."""
+    codes = {module: _code_of(session, on, module) for module in SOLD if module in on.modules}
 
     def code(parent: Record | None) -> str | None:
-        if parent is None or parent.ref.module is not Module.PRODUCTS:
+        get = codes.get(parent.ref.module) if parent is not None else None
+        if parent is None or get is None:
             return None
         try:
             return as_text(get(parent.fields)) or None
@@ -188,6 +183,17 @@ def _codes(session: Session, on: Bench) -> Callable[[Record | None], str | None]
             return None
 
     return code
+
+
+def _code_of(session: Session, on: Bench, module: Module) -> Compiled | None:
+    """What makes an item's code of a record of that module; None where its mapping doesn't."""
+    row = templates.newest(session, on.place.organisation_id, module, None)
+    try:
+        body = row.body if row is not None else DEFAULTS[module, None]
+        rows = MappingTemplate.from_json(body).fields
+        return next(one.source.compile() for one in rows if one.to == "Code")
+    except (TemplateFault, StopIteration):
+        return None
 
 
 def records_here(services: Services, on: Bench, *, look: int = 200) -> list[Record]:
@@ -263,12 +269,14 @@ def invented(on: Bench, today: date) -> Subject:
 
     def value(one: Any) -> Any:
         if one.kind is FieldKind.LINK:
-            module = linked_module(one.name, on.modules) or Module.CONTACTS
+            module = next(iter(linked_modules(one, on.modules)), Module.CONTACTS)
             ref = RecordRef(module, "0")
             info = on.modules.get(module)
             inner = {each.name: values.get(each.name) for each in info.fields} if info else {}
             parents[ref] = Parent(STAND_IN, "W-1", "Example Ltd", inner)
             return ref
+        if one.kind is FieldKind.LIST:
+            return None
         if one.name in values:
             return values[one.name]
         if one.kind is FieldKind.DATE:
@@ -313,9 +321,11 @@ def _template_of(on: Bench) -> MappingTemplate:
         return empty_one
 
 
-def linked_module(name: str, modules: Mapping[Module, ModuleInfo]) -> Module | None:
-    """The module a link leads to, by its name: `contact`, `contact_id`, `product`."""
-    return next((one for one in modules if name.startswith(one.singular)), None)
+def linked_modules(link: Field, modules: Mapping[Module, ModuleInfo]) -> list[Module]:
+    """Where a link may lead: what the CRM says, else by its name: `contact`, `contact_id`."""
+    if link.leads_to:
+        return [one for one in link.leads_to if one in modules]
+    return [one for one in modules if link.name.startswith(one.singular)][:1]
 
 
 # -- one row at a time ------------------------------------------------------------------------
@@ -430,4 +440,10 @@ def _said(on: Bench, row: Row, target: Target, value: Any) -> Result:
         if rate is None and on.facts.tax_rates:
             return Result("", fault(row.to, "tax-unknown", tax=text).sentence)
         return Result(f"{text} {as_text(rate.rate)} %" if rate else text)
+    if target.tracks and row.category:
+        names = on.facts.tracked(row.category, text)
+        if names is None:
+            wrong = tracking_fault(on.facts, row.category, text, row.to)
+            return Result("", wrong.sentence if wrong else None)
+        return Result(f"{names[0]}: {names[1]}")
     return Result(text)

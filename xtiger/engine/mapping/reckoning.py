@@ -7,7 +7,7 @@ from xtiger.domain.mapping import compile_template
 from xtiger.domain.reckoning import Reckoning, reckon
 from xtiger.domain.records import DOCUMENTS, DocumentType, Record
 from xtiger.domain.transforms import TemplateFault
-from xtiger.engine import mappings
+from xtiger.engine.mapping import mappings
 from xtiger.engine.services import Services
 from xtiger.store.templates import Place
 

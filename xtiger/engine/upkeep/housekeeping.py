@@ -106,6 +106,8 @@ def _retention(services: Services) -> dict[Kind, int]:
         Kind.ITEMS: settings.keep_queue_days,
         Kind.MAILS: settings.keep_log_days,
         Kind.RUNS: settings.keep_log_days,
+        Kind.PERIODS: settings.keep_log_days,
+        Kind.AWAKE: settings.keep_log_days,
     }
 
 

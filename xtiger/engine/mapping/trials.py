@@ -14,7 +14,7 @@ from xtiger.domain.hints import Fault
 from xtiger.domain.mapping import Built, CompiledMapper, Faults, compile_template
 from xtiger.domain.records import Record, RecordRef
 from xtiger.engine.elements import Element, element_of
-from xtiger.engine.mappings import Bench, Subject, subjects
+from xtiger.engine.mapping.mappings import Bench, Subject, subjects
 from xtiger.engine.services import Services
 from xtiger.store import templates
 
@@ -61,6 +61,8 @@ class Trial:
     request: str = ""
     faults: tuple[str, ...] = ()
     counted: Counted | None = None
+    #: What is changed of the record's own on its way, a sentence; empty: nothing.
+    note: str = ""
 
     @property
     def label(self) -> str:
@@ -96,6 +98,7 @@ def trial(services: Services, on: Bench, template: MappingTemplate, subject: Sub
         request=_pretty({on.resource.value: [found.sent(bound)]}),
         faults=sentences,
         counted=_counted(on, template, subject.record, found.built),
+        note=found.built.note,
     )
 
 

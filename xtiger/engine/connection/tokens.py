@@ -18,7 +18,7 @@ from xtiger.domain.errors import (
     TransientError,
     XTigerError,
 )
-from xtiger.engine import permissions
+from xtiger.engine.connection import permissions
 from xtiger.engine.services import Services
 from xtiger.ports import Access, TokenSet, Usage
 from xtiger.store import leases, logs, profiles, usage

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import uses
+from xtiger.engine.mapping import uses
 from xtiger.engine.services import Services
 from xtiger.store import invariants, profiles, structure
 from xtiger.store.invariants import Row
@@ -256,9 +256,9 @@ def _archived(view: View) -> Iterator[Finding]:
             yield Finding(
                 "archived",
                 f"{row.name}: {warning.sentence}",
-                "Choose another in the mapping or on the product, or restore it in Xero; then "
-                "press Refresh on the page Xero Accounts.",
-                max(1, warning.use.products),
+                "Choose another in the mapping or on the product or service, or restore it in "
+                "Xero; then press Refresh on the page Xero Accounts.",
+                max(1, warning.use.products + warning.use.services),
             )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xtiger.engine.findings import CHECKS, Finding, View
-from xtiger.engine.repairs import REPAIRS, Mended
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep.findings import CHECKS, Finding, View
+from xtiger.engine.upkeep.repairs import REPAIRS, Mended
 from xtiger.store import invariants
 from xtiger.store.schema import outdated
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from xtiger.domain.defaults import DEFAULTS, MappingTemplate, Row
+from xtiger.domain.facts import Account, account_fault, folded, tax_fault, tracking_fault
 from xtiger.domain.hints import fault
-from xtiger.domain.preflight import (
-    LINE_TARGETS,
-    TARGETS,
-    Account,
-    Target,
-    account_fault,
-    tax_fault,
+from xtiger.domain.records import (
+    DOCUMENTS,
+    SOLD,
+    Field,
+    FieldKind,
+    Module,
+    ModuleInfo,
+    Record,
+    RecordRef,
 )
-from xtiger.domain.records import DOCUMENTS, Module, Record, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
-from xtiger.domain.transforms import Constant, TemplateFault, ValueFault, as_text, empty
-from xtiger.engine import mappings
-from xtiger.engine.mappings import Bench
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target
+from xtiger.domain.transforms import (
+    Constant,
+    TemplateFault,
+    ValueFault,
+    as_text,
+    did_you_mean,
+    empty,
+)
+from xtiger.engine.mapping import mappings
+from xtiger.engine.mapping.mappings import Bench
 from xtiger.engine.services import Services
 from xtiger.store import templates
 
@@ -44,12 +55,51 @@ class Problem(NamedTuple):
 
 def problems(on: Bench, template: MappingTemplate) -> tuple[Problem, ...]:
     """Everything that keeps a template from being saved in this organisation, each once."""
-    found = [_placed(template, to, sentence) for to, sentence in template.problems(on.info)]
+    known = template.problems(_with_linked(on))
+    found = [_placed(template, to, sentence) for to, sentence in known]
+    found += [Problem("fields", *one) for one in _unknown(on, on.info.fields, template.fields)]
+    found += [Problem("lines", *one) for one in _unknown(on, on.info.line_fields, template.lines)]
     targets = TARGETS[on.resource]
     found += [Problem("fields", *one) for one in _fixed(on, template.fields, targets)]
     found += [Problem("lines", *one) for one in _fixed(on, template.lines, LINE_TARGETS)]
     found += [Problem("taxes", *one) for one in _named_taxes(on, template)]
+    found += [Problem("lines", *one) for one in _tracked(on, template.lines)]
+    found += [Problem("money", "", one) for one in _accounts_of_money(on, template)]
     return tuple(dict.fromkeys(found))
+
+
+def _with_linked(on: Bench) -> ModuleInfo:
+    """The module with the fields of the records it links to, under their dotted names."""
+    own, lines = on.info.fields, on.info.line_fields
+    return replace(
+        on.info, fields=(*own, *_linked(on, own)), line_fields=(*lines, *_linked(on, lines))
+    )
+
+
+def _linked(on: Bench, known: Sequence[Field]) -> Iterator[Field]:
+    """The fields of linked records; one of which the linked modules differ is of any kind."""
+    for name, kinds in _linked_kinds(on, known).items():
+        if len(kinds) == 1:
+            yield Field(name, name, next(iter(kinds)))
+
+
+def _linked_kinds(on: Bench, known: Sequence[Field]) -> dict[str, set[FieldKind]]:
+    found: dict[str, set[FieldKind]] = {}
+    for link in (one for one in known if one.kind is FieldKind.LINK):
+        for module in mappings.linked_modules(link, on.modules):
+            for one in on.modules[module].fields:
+                found.setdefault(f"{link.name}.{one.name}", set()).add(one.kind)
+    return found
+
+
+def _unknown(on: Bench, known: Sequence[Field], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Rows that read a field which no record has that the link leads to."""
+    names = _linked_kinds(on, known)
+    links = {name.partition(".")[0] for name in names}
+    for row in rows:
+        for name in row.source.reads():
+            if name not in names and name.partition(".")[0] in links and "." in name:
+                yield row.to, f"There is no field '{name}'{did_you_mean(name, names)}"
 
 
 def _placed(template: MappingTemplate, to: str, sentence: str) -> Problem:
@@ -83,6 +133,41 @@ def _fixed(
                 wrong = fault(row.to, "currency-missing", **known)
             if wrong is not None:
                 yield row.to, wrong.sentence
+
+
+def _tracked(on: Bench, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Faults of tracking categories, and of options that are written into rows."""
+    for row in (row for row in rows if row.category):
+        known = on.facts.categories
+        wrong = tracking_fault(on.facts, row.category, "", row.to)
+        category = known.get(folded(row.category))
+        if wrong is not None:
+            names = [each.name for each in known.values()]
+            yield row.to, _guessed(wrong.sentence, row.category, names if on.facts.tracking else ())
+            continue
+        active = [name for name, usable in category.options if usable] if category else []
+        for option in dict.fromkeys(as_text(one) for one in row.source.fixed()):
+            wrong = tracking_fault(on.facts, row.category, option, row.to)
+            if wrong is not None:
+                yield row.to, _guessed(wrong.sentence, option, active)
+
+
+def _guessed(sentence: str, word: str, possible: Sequence[str]) -> str:
+    """A sentence, with what may be meant behind it."""
+    by_fold = {folded(each): each for each in possible}
+    near = get_close_matches(folded(word), list(by_fold), n=1)
+    return f"{sentence} Did you mean “{by_fold[near[0]]}”?" if near else sentence
+
+
+def _accounts_of_money(on: Bench, template: MappingTemplate) -> Iterator[str]:
+    """Faults of the accounts that are named for what isn't a line."""
+    if not on.facts.accounts or not on.facts.tax_rates:
+        return
+    named = (each.name for each in fields(template.money) if each.name.endswith("_account"))
+    for code in dict.fromkeys(getattr(template.money, name) for name in named):
+        wrong = account_fault(on.facts, code, "AccountCode") if code else None
+        if wrong is not None:
+            yield wrong.sentence
 
 
 def _subscribed(on: Bench, currency: str) -> bool:
@@ -143,7 +228,7 @@ def checks(
     made = [Check("required", not lacking, {"count": str(len(lacking))})]
     if on.read_at is None:
         return [*made, Check("unread", False)]
-    if on.place.module in DOCUMENTS or on.place.module is Module.PRODUCTS:
+    if on.place.module in DOCUMENTS or on.place.module in SOLD:
         lines = on.info.line_fields if on.place.module in DOCUMENTS else on.info.fields
         mapped = template.money.tax_rate in {one.name for one in lines}
         made.append(Check("taxes", mapped))
@@ -220,7 +305,13 @@ def _blanks(
     """Records without a value that Xero needs: the module's own, and those it links to."""
     yield from _blanks_of(on, template, on.place.module, records, MOST)
     names = {name for row in (*template.fields, *template.lines) for name in row.source.reads()}
-    linked = {mappings.linked_module(name, on.modules) for name in names}
+    read = {name.partition(".")[0] for name in names}
+    linked = {
+        module
+        for field in (*on.info.fields, *on.info.line_fields)
+        if field.kind is FieldKind.LINK and field.name in read
+        for module in mappings.linked_modules(field, on.modules)
+    }
     for module in (one for one in on.modules if one in linked and one is not on.place.module):
         others = services.crm.browse(module, text=None, status=None, before=None, limit=MOST_LINKED)
         with services.database.read() as session:

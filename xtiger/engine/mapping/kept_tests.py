@@ -11,10 +11,10 @@ from typing import Any
 from xtiger.domain import exactjson
 from xtiger.domain.defaults import MappingTemplate
 from xtiger.domain.mapping import Faults, Parent, compile_template
-from xtiger.domain.preflight import TYPE_FIELDS
 from xtiger.domain.records import Module, Record, RecordRef
+from xtiger.domain.targets import TYPE_FIELDS
 from xtiger.domain.transforms import TemplateFault, as_text
-from xtiger.engine.mappings import STAND_IN, Bench, Subject
+from xtiger.engine.mapping.mappings import STAND_IN, Bench, Subject
 from xtiger.engine.services import Services
 from xtiger.store.models import TemplateTest
 
@@ -63,6 +63,7 @@ def sample_of(subject: Subject) -> dict[str, Any]:
         "lines": [_plain(line) for line in record.lines],
         "linked": {
             str(ref): {"label": one.label, "key": one.key, "fields": _plain(one.fields)}
+            | ({"stock_tracked": True} if one.stock_tracked else {})
             for ref, one in subject.parents.items()
         },
     }
@@ -79,6 +80,7 @@ def subject_of(sample: Any) -> Subject:
                 key=_text(one.get("key")),
                 label=_text(one.get("label")) or "",
                 fields=_rich(one["fields"]),
+                stock_tracked=one.get("stock_tracked") is True,
             )
             for name, one in sample.get("linked", {}).items()
         }

@@ -1,0 +1,1 @@
+"""Alerts: what is wrong now, who is told, in which words, and that it is over."""
