@@ -164,7 +164,10 @@
         for (const old of form.querySelectorAll("select[data-src]")) {
           const now = fresh.getElementById(old.id);
           if (now && now.value !== old.value && old !== document.activeElement) {
+            // Options that move one by one lose which of them was chosen.
+            const chosen = now.value;
             old.replaceChildren(...now.childNodes);
+            old.value = chosen;
           }
         }
         if (said) said.textContent = "";

@@ -20,21 +20,32 @@ from xtiger.web import (
     mapping_versions,
     meeting,
     metrics,
+    minding,
     pausing,
     queue,
     records,
+    reports,
+    reports_figures,
     runs,
     search,
+    settings,
     ui,
+    unsubscribe,
     webhooks,
     what_syncs,
     xero_accounts,
+    xero_replacing,
 )
 
-#: What is open without a sign-in: the pages' own files, what Xero signs, figures by a token.
-PUBLIC = ("static", "bootstrap_css", "icons", "xero_webhook", "metrics")
-#: Whose POSTs need no token of a session: there is none.
-TOKENLESS = ("xero_webhook",)
+#: What is open without a sign-in: the pages' own files, what Xero signs, figures by a token, and
+#: what the signed link in a mail opens.
+PUBLIC = (
+    *("static", "bootstrap_css", "icons", "xero_webhook", "metrics"),
+    *("unsubscribe", "unsubscribe_stop", "unsubscribe_again"),
+)
+#: Whose POSTs need no token of a session: there is none. Xero signs its own, the link of a mail
+#: is signed by us, and mail programs press it by themselves (RFC 8058).
+TOKENLESS = ("xero_webhook", "unsubscribe_stop", "unsubscribe_again")
 
 _PAGES = (
     dashboard,
@@ -51,7 +62,12 @@ _PAGES = (
     mapping,
     mapping_versions,
     xero_accounts,
+    xero_replacing,
     email_notification,
+    reports,
+    reports_figures,
+    settings,
+    unsubscribe,
     webhooks,
     metrics,
 )
@@ -69,6 +85,7 @@ def create_blueprint() -> Blueprint:
     access.guard(blueprint, public=PUBLIC, tokenless=TOKENLESS)
     assets.put_on(blueprint)
     errors.put_on(blueprint)
+    minding.put_on(blueprint)
     blueprint.record_once(lambda state: ui.put_on(state.app.jinja_env))
     for page in _PAGES:
         page.routes.put_on(blueprint)

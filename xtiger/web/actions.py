@@ -14,20 +14,25 @@ from xtiger.domain.errors import XTigerError
 from xtiger.domain.records import Module
 from xtiger.web.access import can, who
 from xtiger.web.errors import no_record
+from xtiger.web.frame import xt
 from xtiger.web.words import places, say
 
 
 def done(sentence: str, *, label: str | None = None, url: str | None = None) -> None:
     """Says on the next page what happened, and where to look."""
+    _flash(sentence, "done", label, url)
+
+
+def fault(sentence: str, *, label: str | None = None, url: str | None = None) -> None:
+    """Says on the next page why nothing happened, and where to mend it."""
+    _flash(sentence, "fault", label, url)
+
+
+def _flash(sentence: str, kind: str, label: str | None, url: str | None) -> None:
     if label and url:
-        flash(Markup('{} <a href="{}">{}</a>').format(sentence, url, label), "done")
+        flash(Markup('{} <a href="{}">{}</a>').format(sentence, url, label), kind)
     else:
-        flash(sentence, "done")
-
-
-def fault(sentence: str) -> None:
-    """Says on the next page why nothing happened."""
-    flash(sentence, "fault")
+        flash(sentence, kind)
 
 
 @contextmanager
@@ -70,8 +75,9 @@ def name() -> str:
 
 
 def module_of(text: str) -> Module:
-    """The module of an address; others have no page."""
-    found = next((one for one in Module if one.value.lower() == text.lower()), None)
+    """The module of an address; others, and those that this CRM hasn't, have no page."""
+    known = xt().services.crm.modules()
+    found = next((one for one in known if one.value.lower() == text.lower()), None)
     return found or no_record()
 
 

@@ -10,16 +10,18 @@ from flask import abort, redirect, request
 from flask import session as browser
 from sqlalchemy import select
 
-from xtiger.domain.queueing import OPEN
-from xtiger.engine import connect, permissions, tokens, webhooks
-from xtiger.store import profiles, queue, usage
+from xtiger.engine.connection import connect, permissions, tokens, webhooks
+from xtiger.store import profiles, usage
 from xtiger.store.models import Connection, Organisation
+from xtiger.web import lists
 from xtiger.web.access import needs
 from xtiger.web.actions import done, fault, go, name, spoken, whole
+from xtiger.web.email_notification import welcome_administrator
 from xtiger.web.forms import AppForm, WebhookForm
 from xtiger.web.frame import load, now, page, waiting, xt
 from xtiger.web.routes import Routes
 from xtiger.web.words import say
+from xtiger.web.xero_accounts import read_again, refresh_calls
 
 routes = Routes()
 #: Where the browser keeps a started Connect.
@@ -148,6 +150,7 @@ def _page(form: AppForm, keyform: WebhookForm, *, status: int = 200) -> Any:
         offered=[one for one in everything if not one.chosen and one.connection_id is not None],
         consents=consents,
         references=references,
+        refresh_calls=refresh_calls(),
     )
 
 
@@ -178,6 +181,7 @@ def connection_callback() -> Any:
             xt().services, sealed=sealed, args=request.args.to_dict(), who=name()
         )
         _say_connected(offered)
+        welcome_administrator()
     return go("api_details")
 
 
@@ -241,11 +245,8 @@ def api_day_limit(organisation_id: int) -> Any:
 @routes.post("/api-details/<int:organisation_id>/refresh")
 @needs("setup")
 def api_refresh(organisation_id: int) -> Any:
-    """Reads accounts and tax rates from Xero again."""
-    row = _organisation(organisation_id)
-    with spoken():
-        connect.refresh_reference(xt().services, organisation_id)
-        done(say("api.refreshed", organisation=row.name))
+    """Reads everything from Xero again, as Xero Accounts does."""
+    read_again(_organisation(organisation_id))
     return go("api_details")
 
 
@@ -256,11 +257,7 @@ def api_disconnect_ask(organisation_id: int) -> Any:
     row = _organisation(organisation_id)
     with xt().services.database.read() as session:
         load(session)
-        queued = sum(
-            number
-            for state, number in queue.counts(session, organisation_id).items()
-            if state in OPEN
-        )
+        queued = lists.in_queue(session, [organisation_id]).waiting
     consequence = say("api.disconnect.help", waiting=waiting(queued))
     return page("xtiger/disconnect.html", organisation=row, consequence=consequence)
 

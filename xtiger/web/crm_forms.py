@@ -1,4 +1,4 @@
-"""The forms of the small built-in CRM: contacts, products, and invoices with their lines."""
+"""The forms of the small built-in CRM: contacts, products, services, invoices with lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from flask import current_app, redirect, request, url_for
+from flask import redirect, request, url_for
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 from wtforms import SelectChoice
 
 from xtiger.crm.builtin import (
@@ -19,17 +20,33 @@ from xtiger.crm.builtin import (
     Invoice,
     InvoiceLine,
     Product,
+    Service,
 )
-from xtiger.crm.totals import count_lines
-from xtiger.domain.counting import DocumentTotals
 from xtiger.domain.errors import XTigerError
-from xtiger.domain.records import Module, RecordRef
+from xtiger.domain.records import SOLD, Module, RecordRef
 from xtiger.engine import intake, scheduler
 from xtiger.web.access import can, needs
-from xtiger.web.actions import done, fault, module_of, name
+from xtiger.web.actions import done, fault, module_of, name, whole
+from xtiger.web.crm_lines import (
+    MORE,
+    SIGNS,
+    charges_of,
+    crm_session,
+    lines_of,
+    sold_by,
+    totals_of,
+)
 from xtiger.web.errors import no_record
-from xtiger.web.forms import ContactForm, InvoiceForm, ProductForm, clean
-from xtiger.web.frame import load, now, page, xt, zone
+from xtiger.web.forms import (
+    ContactForm,
+    InvoiceForm,
+    ProductForm,
+    clean,
+    entered,
+    faults,
+    spare_empty,
+)
+from xtiger.web.frame import clock_time, load, now, page, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.words import say
 
@@ -38,25 +55,13 @@ routes = Routes()
 MODELS: dict[Module, Any] = {
     Module.CONTACTS: Contact,
     Module.PRODUCTS: Product,
+    Module.SERVICES: Service,
     Module.INVOICES: Invoice,
 }
 #: Lines an empty form begins with, and the most a form may have.
 FIRST_LINES, MOST_LINES = 2, 200
 #: The most charges of an invoice.
 MOST_CHARGES = 20
-#: What an invoice has besides its lines, as its form and its model name it.
-_MORE = (
-    "tax_mode",
-    "header_discount",
-    "header_discount_amount",
-    "adjustment",
-    "withheld",
-)
-
-
-def _session() -> Any:
-    """The CRM's own session, whose changes the outbox captures."""
-    return current_app.extensions["sqlalchemy"].session
 
 
 @routes.get("/crm/<module>/new")
@@ -94,7 +99,7 @@ def crm_save(module: str, record_id: str) -> Any:
 
 def _thing(module: Module, record_id: str) -> Any:
     number = int(record_id) if record_id.isascii() and record_id.isdigit() else -1
-    thing = _session().get(MODELS[module], number) if number < 2**31 else None
+    thing = crm_session().get(MODELS[module], number) if number < 2**31 else None
     if thing is None:
         no_record()
     return thing
@@ -107,7 +112,7 @@ def _form(module: Module, thing: Any, *, submitted: bool = False) -> Any:
     if module is Module.CONTACTS:
         form = ContactForm(obj=thing, **given)
         form.status.choices = list(CONTACTS.statuses)
-    elif module is Module.PRODUCTS:
+    elif module in SOLD:
         form = ProductForm(obj=thing, **given)
         form.status.choices = list(PRODUCTS.statuses)
     else:
@@ -130,14 +135,14 @@ def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
             "status": "Created",
             "lines": [{"quantity": Decimal(1)} for _ in range(FIRST_LINES)],
         }
-    names = ("number", "date", "due_date", "reference", "currency", "amounts", "status")
+    names = ("edition", "number", "date", "due_date", "reference", "currency", "amounts", "status")
     return {
-        **{each: getattr(invoice, each) for each in (*names, *_MORE)},
+        **{each: getattr(invoice, each) for each in (*names, *MORE)},
         "charges": [{**one, "tax_rate": one.get("taxes")} for one in invoice.charges or ()],
         "contact": str(invoice.contact_id),
         "lines": [
             {
-                "product": str(line.product_id or ""),
+                "product": _chosen(line),
                 "description": line.description,
                 "quantity": line.quantity,
                 "unit_price": line.unit_price,
@@ -151,36 +156,39 @@ def _invoice_data(invoice: Invoice | None) -> dict[str, Any]:
 
 
 def _invoice_choices(form: InvoiceForm) -> None:
-    contacts = _session().execute(select(Contact.id, Contact.name).order_by(Contact.name)).all()
+    contacts = crm_session().execute(select(Contact.id, Contact.name).order_by(Contact.name)).all()
     form.contact.choices = [
         SelectChoice("", "–"),
         *(SelectChoice(str(id_), text) for id_, text in contacts),
     ]
-    choices = _product_choices()
+    choices = _sold_choices()
     for line in form.lines:
         line.form.product.choices = choices
 
 
-def _product_name(product: Product) -> str:
-    return f"{product.code} · {product.name}" if product.code else product.name
+def _chosen(line: InvoiceLine) -> str:
+    """The line's product or service as the list of both names it."""
+    if line.service_id:
+        return f"{SIGNS[Module.SERVICES]}{line.service_id}"
+    return str(line.product_id or "")
 
 
 def _next_number() -> str:
     """The number behind the newest invoice's, where that one ends in digits."""
-    last = _session().scalar(select(Invoice.number).order_by(Invoice.id.desc()).limit(1))
+    last = crm_session().scalar(select(Invoice.number).order_by(Invoice.id.desc()).limit(1))
     if last is None:
         return "INV-1"
     head = str(last).rstrip("0123456789")
     digits = str(last)[len(head) :]
     for step in range(1, 50 if digits else 0):
         number = head + str(int(digits) + step).zfill(len(digits))
-        if _session().scalar(select(Invoice.id).where(Invoice.number == number)) is None:
+        if crm_session().scalar(select(Invoice.id).where(Invoice.number == number)) is None:
             return number
     return ""
 
 
 def _usual_currency() -> str:
-    last = _session().scalar(select(Invoice.currency).order_by(Invoice.id.desc()).limit(1))
+    last = crm_session().scalar(select(Invoice.currency).order_by(Invoice.id.desc()).limit(1))
     if last:
         return str(last)
     with xt().services.database.read() as session:
@@ -191,16 +199,21 @@ def _usual_currency() -> str:
 def _submitted(module: Module, thing: Any) -> Any:
     form = _form(module, thing, submitted=True)
     if isinstance(form, InvoiceForm) and (step := _line_step(form)):
-        return _page(module, thing, form, step=step)
+        form.validate()
+        spare_empty(form)
+        return _page(module, thing, form, step=step, status=422 if any(faults(form)) else 200)
     sound = form.validate()
     if isinstance(form, InvoiceForm):
         sound = _check_invoice(form, thing) and sound
     if isinstance(form, ProductForm):
-        sound = _check_product(form, thing) and sound
+        sound = _check_code(form, module, thing) and sound
     if not sound:
         return _page(module, thing, form, status=422)
-    session = _session()
+    if thing is not None and form.edition.data != str(thing.edition):
+        return _stale(module, thing, form)
+    session = crm_session()
     saved = thing if thing is not None else MODELS[module]()
+    saved.changed_by, saved.changed_at = name()[:255], now()
     _fill(module, saved, form)
     if thing is None:
         session.add(saved)
@@ -210,7 +223,30 @@ def _submitted(module: Module, thing: Any) -> Any:
         session.rollback()
         form.number.errors = [say("crm.number.taken", number=form.number.data)]
         return _page(module, thing, form, status=422)
+    except StaleDataError:  # somebody saved it at this very moment
+        session.rollback()
+        return _stale(module, _thing(module, str(thing.id)), form)
     return _after(RecordRef(module, str(saved.id)), saved.label)
+
+
+def _stale(module: Module, thing: Any, form: Any) -> Any:
+    """Somebody saved it meanwhile: what was entered is kept, and what differs is listed."""
+    who, when = thing.changed_by or "Somebody", thing.changed_at
+    clash = say("what.changed", who=who, time=clock_time(when)) if when else say("crm.changed")
+    mine, theirs = entered(form), entered(_form(module, thing))
+    differs = [
+        say(
+            "what.changed.line",
+            label=label,
+            theirs=theirs.get(label, "–"),
+            mine=mine.get(label, "–"),
+        )
+        for label in dict.fromkeys([*theirs, *mine])
+        if theirs.get(label, "–") != mine.get(label, "–")
+    ]
+    # Whoever has compared may save over it.
+    form.edition.data = str(thing.edition)
+    return _page(module, thing, form, status=409, clash=clash, differs=differs)
 
 
 def _line_step(form: InvoiceForm) -> str | None:
@@ -220,24 +256,34 @@ def _line_step(form: InvoiceForm) -> str | None:
         return None
     what, _, number = pressed.partition(":")
     rows = form.charges if what == "uncharge" else form.lines
-    if what in ("remove", "uncharge") and number.isdigit() and int(number) < len(rows.entries):
-        del rows.entries[int(number)]
+    place = whole(number)
+    if what in ("remove", "uncharge") and place is not None and place < len(rows.entries):
+        del rows.entries[place]
         _renumber(rows)
     _products_say(form)
     if what == "charge" and len(form.charges.entries) < MOST_CHARGES:
         form.charges.append_entry()
     if what == "add" and len(form.lines.entries) < MOST_LINES:
         form.lines.append_entry({"quantity": Decimal(1)})
-        form.lines.entries[-1].form.product.choices = _product_choices()
+        form.lines.entries[-1].form.product.choices = _sold_choices()
     return what
 
 
-def _product_choices() -> list[SelectChoice]:
-    products = _session().scalars(select(Product).order_by(Product.code, Product.name)).all()
-    return [
-        SelectChoice("", "–"),
-        *(SelectChoice(str(one.id), _product_name(one)) for one in products),
-    ]
+def _sold_choices() -> list[SelectChoice]:
+    """All products and services by part number, each kind under its name."""
+    choices = [SelectChoice("", "–")]
+    for module, sign in SIGNS.items():
+        model = MODELS[module]
+        rows = crm_session().execute(
+            select(model.id, model.code, model.name).order_by(model.code, model.name)
+        )
+        choices += [
+            SelectChoice(
+                f"{sign}{id_}", f"{code} · {text}" if code else text, optgroup=module.value
+            )
+            for id_, code, text in rows
+        ]
+    return choices
 
 
 def _renumber(rows: Any) -> None:
@@ -252,32 +298,24 @@ def _renumber(rows: Any) -> None:
 
 
 def _products_say(form: InvoiceForm) -> None:
-    """A chosen product gives an untouched line its price and tax."""
+    """A chosen product or service gives an untouched line its price and tax."""
     for entry in form.lines.entries:
         line = entry.form
-        product = _product(line.product.data)
-        if product is not None and line.unit_price.data is None and not line.unit_price.errors:
-            line.unit_price.data, line.unit_price.raw_data = product.price, None
+        sold = sold_by(line.product.data)
+        if sold is not None and line.unit_price.data is None and not line.unit_price.process_errors:
+            line.unit_price.data, line.unit_price.raw_data = sold.price, None
             if line.tax_rate.data is None:
-                line.tax_rate.data, line.tax_rate.raw_data = product.tax_rate, None
-
-
-def _product(text: str | None) -> Product | None:
-    if not text or not text.isdigit() or len(text) > 9:
-        return None
-    found: Product | None = _session().get(Product, int(text))
-    return found
+                line.tax_rate.data, line.tax_rate.raw_data = sold.tax_rate, None
 
 
 def _check_invoice(form: InvoiceForm, thing: Invoice | None) -> bool:
     """What a form alone can't know: the contact, the number, at least one line."""
     sound = True
-    contact = form.contact.data or ""
-    known = contact.isdigit() and len(contact) < 10
-    if not known or _session().get(Contact, int(contact)) is None:
+    contact = whole(form.contact.data)
+    if contact is None or crm_session().get(Contact, contact) is None:
         form.contact.errors = [say("form.choice")]
         sound = False
-    other = _session().scalar(
+    other = crm_session().scalar(
         select(Invoice.id).where(Invoice.number == (form.number.data or "").strip())
     )
     if other is not None and (thing is None or other != thing.id):
@@ -289,16 +327,20 @@ def _check_invoice(form: InvoiceForm, thing: Invoice | None) -> bool:
     return sound
 
 
-def _check_product(form: ProductForm, thing: Product | None) -> bool:
-    """A part number names one product: Xero keeps item codes unique."""
+def _check_code(form: ProductForm, module: Module, thing: Any) -> bool:
+    """A part number names one product or one service: Xero keeps item codes unique."""
     code = clean(form.code.data)
     if code is None:
         return True
-    other = _session().scalar(select(Product.id).where(Product.code == code))
-    if other is None or (thing is not None and other == thing.id):
-        return True
-    form.code.errors = [say("crm.code.taken", code=code)]
-    return False
+    for each in SOLD:
+        model = MODELS[each]
+        found = crm_session().scalars(select(model.id).where(model.code == code)).all()
+        own = thing.id if thing is not None and each is module else None
+        if any(one != own for one in found):
+            key = "crm.code.taken" if each is module else "crm.code.taken.by"
+            form.code.errors = [say(key, singular=each.singular, code=code)]
+            return False
+    return True
 
 
 def _fill(module: Module, thing: Any, form: Any) -> None:
@@ -306,7 +348,7 @@ def _fill(module: Module, thing: Any, form: Any) -> None:
         _fill_invoice(thing, form)
         return
     for field in form:
-        if field.name == "csrf_token":
+        if field.name in ("csrf_token", "edition"):
             continue
         value = field.data
         if isinstance(value, str):
@@ -324,63 +366,13 @@ def _fill_invoice(invoice: Invoice, form: InvoiceForm) -> None:
     invoice.reference = clean(form.reference.data)
     invoice.currency, invoice.amounts = form.currency.data, form.amounts.data
     invoice.status = form.status.data
-    for each in _MORE:
+    for each in MORE:
         setattr(invoice, each, getattr(form, each).data or None)
     invoice.tax_mode = form.tax_mode.data or "group"
-    invoice.charges = _charges(form) or None
+    invoice.charges = charges_of(form) or None
     _products_say(form)
-    invoice.lines = _lines(form)
+    invoice.lines = lines_of(form)
     invoice.count()
-
-
-def _lines(form: InvoiceForm) -> list[InvoiceLine]:
-    """The entered lines; empty ones are left out."""
-    found: list[InvoiceLine] = []
-    for entry in form.lines.entries:
-        line = entry.form
-        if line.blank():
-            continue
-        product = _product(line.product.data)
-        found.append(
-            InvoiceLine(
-                place=len(found),
-                product_id=product.id if product else None,
-                description=clean(line.description.data),
-                quantity=Decimal(1) if line.quantity.data is None else line.quantity.data,
-                unit_price=line.unit_price.data or Decimal(0),
-                discount=line.discount.data or Decimal(0),
-                discount_amount=line.discount_amount.data or None,
-                tax_rate=line.tax_rate.data or Decimal(0),
-                taxes=line.tax_rate.taxes,
-            )
-        )
-    return found
-
-
-def _charges(form: InvoiceForm) -> list[dict[str, Any]]:
-    """The entered charges; empty ones are left out."""
-    found: list[dict[str, Any]] = []
-    for entry in form.charges.entries:
-        one = entry.form
-        if not one.amount.data:
-            continue
-        rate = one.tax_rate.data
-        taxes = one.tax_rate.taxes or (
-            [{"name": f"{format(rate, 'f')} %", "rate": rate, "compound": False}] if rate else []
-        )
-        said = clean(one.description.data) or "Charge"
-        found.append({"description": said, "amount": one.amount.data, "taxes": taxes})
-    return found
-
-
-def _totals(form: InvoiceForm) -> tuple[DocumentTotals, Sequence[Decimal | None]]:
-    """What the form adds up to now, and each entry's amount, in the arithmetic of a save."""
-    more = {each: getattr(form, each).data for each in _MORE}
-    more["tax_mode"] = more["tax_mode"] if more["tax_mode"] == "individual" else "group"
-    amounts = form.amounts.data or "exclusive"
-    totals = count_lines(_lines(form), amounts, charges=_charges(form), **more)
-    nets = iter(totals.nets)
-    return totals, [None if e.form.blank() else next(nets) for e in form.lines.entries]
 
 
 def _after(ref: RecordRef, label: str) -> Any:
@@ -403,12 +395,20 @@ def _after(ref: RecordRef, label: str) -> Any:
 
 
 def _page(
-    module: Module, thing: Any, form: Any, *, status: int = 200, step: str | None = None
+    module: Module,
+    thing: Any,
+    form: Any,
+    *,
+    status: int = 200,
+    step: str | None = None,
+    clash: str | None = None,
+    differs: Sequence[str] = (),
 ) -> Any:
-    totals, amounts = _totals(form) if isinstance(form, InvoiceForm) else (None, [])
+    totals, amounts = totals_of(form) if isinstance(form, InvoiceForm) else (None, [])
     templates = {
         Module.CONTACTS: "xtiger/crm_contact.html",
         Module.PRODUCTS: "xtiger/crm_product.html",
+        Module.SERVICES: "xtiger/crm_product.html",
         Module.INVOICES: "xtiger/crm_invoice.html",
     }
     where = url_for("xtiger.records", module=module.value)
@@ -426,6 +426,8 @@ def _page(
         totals=totals,
         amounts=amounts,
         step=step,
+        clash=clash,
+        differs=differs,
         back=back,
         crumbs=crumbs,
         heading_text=f"Edit {thing.label}" if thing is not None else f"New {module.singular}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -10,9 +11,10 @@ from flask import redirect, request, url_for
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from xtiger.domain.alerting import Kind
 from xtiger.domain.queueing import State
-from xtiger.domain.records import Module
 from xtiger.engine import intake, scheduler
+from xtiger.engine.alerting import alerts
 from xtiger.engine.standing import held_sentence
 from xtiger.store import profiles, queue
 from xtiger.store.models import Organisation, QueueItem, Run
@@ -29,6 +31,7 @@ from xtiger.web.actions import (
     spoken,
     whole,
 )
+from xtiger.web.email_notification import welcome_administrator
 from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting, xt, zone
 from xtiger.web.pausing import Paused, pauses
 from xtiger.web.routes import Routes
@@ -39,6 +42,8 @@ routes = Routes()
 DAYS = 14
 #: The most causes that the page shows one by one.
 _SHOWN = 6
+#: The alerts that the page doesn't tell in another place: by a card, a banner or a cause.
+_TOLD_HERE = (Kind.WORKER, Kind.NOTHING, Kind.WEBHOOKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +53,9 @@ class Card:
     organisation: Organisation
     state: str
     why: str | None
-    queued: int
-    failed: int
-    unclear: int
+    queue: lists.InQueue
     oldest: datetime | None
     paused: list[Paused]
-
-    @property
-    def needs(self) -> int:
-        """What waits for a person."""
-        return self.failed + self.unclear
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,20 @@ class Cause:
     fingerprint: str
     sentence: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Something in use that Xero has archived, and who is concerned.
+
+    `failing` is the cause under which most of its failing records stand in the Queue, or None.
+    """
+
+    organisation: Organisation
+    sentence: str
+    users: str
+    tab: str
+    failing: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +96,12 @@ class Bar:
 @needs("overview")
 def dashboard() -> Any:
     """The whole page."""
+    welcome_administrator()
     with xt().services.database.read() as session:
         frame = load(session)
         values = _figures(session, frame)
     values.pop("frame")
-    return page("xtiger/dashboard.html", modules=list(Module), **values)
+    return page("xtiger/dashboard.html", modules=list(xt().services.crm.modules()), **values)
 
 
 @routes.get("/_live")
@@ -179,23 +192,50 @@ def appearance() -> Any:
 
 
 def _figures(session: Session, frame: Frame) -> dict[str, Any]:
-    shown = [frame.chosen] if frame.chosen else frame.organisations
+    shown = frame.shown
     cards = [_card(session, frame, each) for each in shown]
     runs = _runs(session, shown)
     active = next((run for run in runs if run.started_at and not run.ended_at), None)
     went = _went_today(session, shown)
-    causes = _causes(session, shown) if can("queue.read") else []
+    gone, causes = _needs(session, frame) if can("queue.read") else ([], [])
     return {
         "frame": frame,
         "cards": cards,
         "sentence": health(frame, cards, active, went),
+        "alerts": _alerts(session, frame) if can("reports") else [],
+        "gone": gone,
         "causes": causes[:_SHOWN],
         "more": _more(causes[_SHOWN:]),
         "runs": runs,
         "active": active,
         "bars": chart(_days(session, shown), now().astimezone(zone()).date()),
         "sync_org": frame.chosen,
+        "unsent": _unsent(session) if can("reports") else None,
     }
+
+
+def _unsent(session: Session) -> str | None:
+    """That mails don't go out, which no mail can tell."""
+    found = alerts.mail_trouble(session, now())
+    if found is None:
+        return None
+    parts = (("wait", found.count - found.failed), ("failed", found.failed))
+    counts = [
+        say(f"dashboard.mail.{part}{'.one' if count == 1 else ''}", count=lists.printed(count))
+        for part, count in parts
+        if count
+    ]
+    # A server's own words end as it likes.
+    time, why = clock_time(found.since), f"{found.why.rstrip('.')}."
+    only = "" if found.failed < found.count else ".failed.only"
+    return say(f"dashboard.mail{only}", time=time, why=why, waiting=", ".join(counts))
+
+
+def _alerts(session: Session, frame: Frame) -> list[alerts.Open]:
+    """What stands and no other part of the page tells, worst first."""
+    chosen = frame.chosen.id if frame.chosen else None
+    found = alerts.standing(session, now(), chosen)
+    return [one for one in found if one.kind in _TOLD_HERE]
 
 
 def _more(causes: list[Cause]) -> str | None:
@@ -207,9 +247,6 @@ def _more(causes: list[Cause]) -> str | None:
 
 
 def _card(session: Session, frame: Frame, each: Organisation) -> Card:
-    def count(*states: State) -> int:
-        return lists.open_items(session, *states, organisation_id=each.id)
-
     broken = frame.broken(each)
     paused = [one for one in pauses(session, frame) if one.organisation_id in (None, each.id)]
     if broken:
@@ -226,9 +263,7 @@ def _card(session: Session, frame: Frame, each: Organisation) -> Card:
         each,
         state,
         why,
-        count(State.PENDING, State.RUNNING, State.BLOCKED),
-        count(State.FAILED),
-        count(State.CHECK),
+        lists.in_queue(session, [each.id]),
         _oldest(session, each.id),
         paused,
     )
@@ -259,7 +294,7 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
     """The first sentence that is true, worst first."""
     if not cards:
         return say("health.none")
-    for card in cards:
+    for card in sorted(cards, key=lambda card: -card.queue.waiting):
         each = card.organisation
         broken = frame.broken(each)
         if broken:
@@ -267,12 +302,12 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
                 "health.disconnected",
                 organisation=each.name,
                 time=clock_time(broken.at),
-                waiting=waiting(card.queued),
+                waiting=waiting(card.queue.waiting),
             )
     held = next((card for card in cards if card.state == "held"), None)
     if held is not None:
         return say("health.held", why=held.why or "")
-    need = sum(card.needs for card in cards)
+    need = sum(card.queue.needs for card in cards)
     if need:
         verb = "needs" if need == 1 else "need"
         text = f"{formats.counted(need, 'record')} {verb} you"
@@ -283,7 +318,7 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
     asleep = next((card for card in cards if card.state == "not live"), None)
     if asleep is not None:
         return say("health.not_live", organisation=asleep.organisation.name)
-    queued = sum(card.queued for card in cards)
+    queued = sum(card.queue.waiting for card in cards)
     paused = next((card for card in cards if card.state == "paused"), None)
     if paused is not None and any(one.organisation_id is None for one in paused.paused):
         return say("health.paused.all", waiting=waiting(queued))
@@ -303,17 +338,47 @@ def _runs(session: Session, shown: list[Organisation]) -> list[Run]:
     )
 
 
-def _causes(session: Session, shown: list[Organisation]) -> list[Cause]:
+def _needs(session: Session, frame: Frame) -> tuple[list[Gone], list[Cause]]:
+    """What can't be used in Xero any more, and the other causes; most records first."""
     rows = session.execute(
-        select(QueueItem.state, QueueItem.cause, func.min(QueueItem.sentence), func.count())
-        .where(lists.REFUSED, QueueItem.organisation_id.in_([each.id for each in shown]))
-        .group_by(QueueItem.state, QueueItem.cause)
-        .order_by(func.count().desc())
+        select(
+            QueueItem.organisation_id,
+            QueueItem.state,
+            QueueItem.cause,
+            func.min(QueueItem.sentence),
+            func.count(),
+        )
+        .where(lists.REFUSED, QueueItem.organisation_id.in_([each.id for each in frame.shown]))
+        .group_by(QueueItem.organisation_id, QueueItem.state, QueueItem.cause)
     ).all()
-    return [
-        Cause(str(state), str(cause or ""), str(text or "–"), number)
-        for state, cause, text, number in rows
-    ]
+    failing: Counter[tuple[int, str]] = Counter()
+    for one, _state, cause, _text, number in rows:
+        failing[one, str(cause)] += number
+    gone: list[Gone] = []
+    told: set[tuple[int, str]] = set()
+    for organisation, warning in frame.warned:
+        mine = [(organisation.id, cause) for cause in warning.causes]
+        mine = [key for key in mine if key in failing]
+        told |= set(mine)
+        number = sum(failing[key] for key in mine)
+        gone.append(
+            Gone(
+                organisation,
+                warning.cause.removesuffix(" in Xero"),
+                formats.counted(number, "record") if number else warning.users,
+                warning.kind,
+                max(mine, key=failing.__getitem__)[1] if mine else None,
+            )
+        )
+    found: dict[tuple[str, str], Cause] = {}
+    for one, state, cause, text, number in rows:
+        if (one, str(cause)) in told:
+            continue
+        key = str(state), str(cause or "")
+        before = found.get(key)
+        words = min(str(text or "–"), before.sentence) if before else str(text or "–")
+        found[key] = Cause(*key, words, number + (before.count if before else 0))
+    return gone, sorted(found.values(), key=lambda each: -each.count)
 
 
 def _went_today(session: Session, shown: list[Organisation]) -> int:

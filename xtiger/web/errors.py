@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from flask import Blueprint, Flask, Response, current_app, g, request
-from werkzeug.exceptions import NotFound, SecurityError
+from flask import Blueprint, Flask, Response, abort, current_app, g, request
+from werkzeug.exceptions import Forbidden, NotFound, SecurityError
 
 from xtiger.domain.errors import TransientError, XTigerError
 from xtiger.web.access import access
 from xtiger.web.frame import page, plain_page, who_or_nobody
 from xtiger.web.words import ALLOWED, PAGES, names, say
+
+
+class NotTheirs(Forbidden):
+    """Their role opens the page, but this is somebody else's; the description says whose."""
 
 
 class NoRecord(NotFound):
@@ -20,6 +24,7 @@ class NoRecord(NotFound):
 
 def put_on(house: Blueprint | Flask) -> None:
     """Registers the pages on a blueprint, or on the standalone app for all other addresses."""
+    house.before_request(legible)
     house.register_error_handler(400, bad_request)
     house.register_error_handler(401, ended)
     house.register_error_handler(403, refused)
@@ -28,6 +33,14 @@ def put_on(house: Blueprint | Flask) -> None:
     house.register_error_handler(413, bad_request)
     house.register_error_handler(500, broken)
     house.register_error_handler(XTigerError, unable)
+
+
+def legible() -> None:
+    """Refuses an address with a NUL: PostgreSQL takes none in a text. Forms leave theirs out."""
+    if "\0" in request.path or any(
+        "\0" in text for pair in request.args.items(multi=True) for text in pair
+    ):
+        abort(400)
 
 
 def bad_request(error: Any) -> Any:
@@ -44,19 +57,22 @@ def ended(_error: Any) -> Any:
     return say("error.ended"), 401
 
 
-def refused(_error: Any) -> Any:
-    """Who may open it, and who to ask."""
+def refused(error: Any) -> Any:
+    """Who may open or do it, and who to ask."""
     view = current_app.view_functions.get(request.endpoint or "")
     capability = getattr(view, "xtiger_needs", None)
     person = who_or_nobody()
     if capability is None:
-        return _shown("Not open", say("error.404"), 403)
-    sentence = say(
-        "error.403",
-        who=ALLOWED.get(capability, "administrators"),
-        page=_page_name(),
-        role=(person.role or "none").capitalize(),
-    )
+        return _shown("Not open", say("error.404.why"), 403)
+    if isinstance(error, NotTheirs):
+        sentence = str(error.description)
+    else:
+        sentence = say(
+            "error.403",
+            who=ALLOWED.get(capability, "administrators"),
+            page=_page_name(),
+            role=(person.role or "none").capitalize(),
+        )
     helpers = access().administrators()
     if helpers:
         sentence = f"{sentence} {say('error.403.ask', names=names(helpers))}"
@@ -67,7 +83,7 @@ def missing(error: Any) -> Any:
     """No page, or no record."""
     if isinstance(error, NoRecord):
         return _shown("No such record", say("error.404.record"), 404)
-    return _shown("No page here", say("error.404"), getattr(error, "code", None) or 404)
+    return _shown(say("error.404"), say("error.404.why"), getattr(error, "code", None) or 404)
 
 
 def broken(_error: Any) -> Any:
@@ -88,6 +104,11 @@ def unable(error: XTigerError) -> Any:
     return plain_page(
         "xtiger/error.html", status=status, title="Not possible now", sentence=error.sentence
     )
+
+
+def not_theirs(sentence: str) -> NoReturn:
+    """Ends the request with the words for what only somebody else, or an administrator, may do."""
+    raise NotTheirs(sentence)
 
 
 def no_record() -> NoReturn:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup, escape
 
+from xtiger.domain import phrases
 from xtiger.domain.selection import plain_day
 from xtiger.domain.values import absurd
 
@@ -100,16 +101,14 @@ def span(length: timedelta | float | None) -> str:
     if length is None:
         return "–"
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
-    seconds = max(0, int(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 24:
-        rest = minutes % 60
-        return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
-    return "1 day" if days == 1 else f"{days} days"
+    return phrases.span("en", seconds)
+
+
+def lasted(start: datetime | None, end: datetime) -> str:
+    """What something took, as its report and its own sentence say it."""
+    if start is None:
+        return "–"
+    return phrases.lasted("en", (end - start).total_seconds())
 
 
 def milliseconds(value: int | None) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -30,6 +33,7 @@ from wtforms.validators import InputRequired, Optional, StopValidation
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from xtiger.domain.money import Tax, combined_rate
+from xtiger.web import formats
 from xtiger.web.words import say
 
 
@@ -71,9 +75,46 @@ def between(
     return check
 
 
+def listed(_form: Any, field: Field) -> None:
+    """One of the choices that the field offers."""
+    if field.data not in [value for value, *_ in field.iter_choices()]:
+        raise ValidationError(say("form.choice"))
+
+
 def clean(value: str | None) -> str | None:
     """A text without blanks around it; an empty one is None."""
     return (value or "").strip() or None
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text without control characters, which come along when something is pasted.
+
+    What ends a line stays an end of line in a text of `lines`, and is a blank in any other.
+    """
+    text = _LINE_ENDS.sub("\n" if lines else " ", text)
+    return "".join(one for one in text if one in "\n\t" or not _is_control(one))
+
+
+def _is_control(one: str) -> bool:
+    return unicodedata.category(one) in ("Cc", "Cs")
+
+
+#: Everything that some program ends a line with; a tab is a blank where lines are, too.
+_LINE_ENDS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
+
+
+class LineField(StringField):  # type: ignore[misc]
+    """One line of text."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        super().process_formdata([printable(one).replace("\t", " ") for one in valuelist])
+
+
+class LinesField(TextAreaField):  # type: ignore[misc]
+    """A text of several lines."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        super().process_formdata([printable(one, lines=True) for one in valuelist])
 
 
 def _sound(number: Decimal) -> Decimal | None:
@@ -182,9 +223,12 @@ class DayField(DateField):  # type: ignore[misc]
 
 
 class WholeField(IntegerField):  # type: ignore[misc]
-    """A whole number."""
+    """A whole number; nothing where nothing was written."""
 
     def process_formdata(self, valuelist: list[Any]) -> None:
+        if not any(one.strip() for one in valuelist):
+            self.data = None
+            return
         try:
             super().process_formdata(valuelist)
         except ValueError:
@@ -230,57 +274,55 @@ class WebhookForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class RecipientsForm(FlaskForm):  # type: ignore[misc]
-    """Who gets the mail after each sync."""
-
-    addresses = TextAreaField("Addresses, one a line", render_kw={"rows": "5"})
-
-
 class ContactForm(FlaskForm):  # type: ignore[misc]
     """A contact of the small CRM."""
 
-    name = StringField("Name", [required, at_most(255)])
-    first_name = StringField("First name", [at_most(255)])
-    last_name = StringField("Last name", [at_most(255)])
-    email = StringField("E-mail", [at_most(255)], render_kw={"type": "email"})
-    phone = StringField("Phone", [at_most(60)])
-    street = StringField("Street", [at_most(500)])
-    city = StringField("City", [at_most(255)])
-    region = StringField("Region", [at_most(255)])
-    postal_code = StringField("Postal code", [at_most(50)])
-    country = StringField("Country", [at_most(60)])
-    tax_number = StringField("Tax number", [at_most(60)])
-    account_number = StringField("Account number", [at_most(60)])
+    edition = HiddenField()
+    name = LineField("Name", [required, at_most(255)])
+    first_name = LineField("First name", [at_most(255)])
+    last_name = LineField("Last name", [at_most(255)])
+    email = LineField("E-mail", [at_most(255)], render_kw={"type": "email"})
+    phone = LineField("Phone", [at_most(60)])
+    street = LineField("Street", [at_most(500)])
+    city = LineField("City", [at_most(255)])
+    region = LineField("Region", [at_most(255)])
+    postal_code = LineField("Postal code", [at_most(50)])
+    country = LineField("Country", [at_most(60)])
+    tax_number = LineField("Tax number", [at_most(60)])
+    account_number = LineField("Account number", [at_most(60)])
     is_supplier = BooleanField("Supplier")
-    status = SelectField("Status")
+    status = SelectField("Status", [listed], validate_choice=False)
 
 
 _PRICE = {"inputmode": "decimal"}
+#: What an empty entry of a line counts as is shown in its place.
+_QUANTITY, _UNIT_PRICE = (_PRICE | {"placeholder": each} for each in ("1", "0.00"))
 
 
 class ProductForm(FlaskForm):  # type: ignore[misc]
-    """A product of the small CRM."""
+    """A product or service of the small CRM."""
 
-    code = StringField("Part number", [at_most(30)])
-    name = StringField("Name", [required, at_most(255)])
-    description = TextAreaField("Description", [at_most(4000)], render_kw={"rows": "3"})
+    edition = HiddenField()
+    code = LineField("Part number", [at_most(30)])
+    name = LineField("Name", [required, at_most(255)])
+    description = LinesField("Description", [at_most(4000)], render_kw={"rows": "3"})
     price = ExactField("Price", [required], render_kw=_PRICE)
     cost = ExactField("Cost", [Optional()], render_kw=_PRICE)
     tax_rate = ExactField(
         "Tax %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
     )
-    sales_account = StringField("Sales account", [at_most(10)])
-    purchase_account = StringField("Purchase account", [at_most(10)])
-    status = SelectField("Status")
+    sales_account = LineField("Sales account", [at_most(10)])
+    purchase_account = LineField("Purchase account", [at_most(10)])
+    status = SelectField("Status", [listed], validate_choice=False)
 
 
 class LineForm(Form):  # type: ignore[misc]
     """One line of an invoice."""
 
     product = SelectField("Product", validate_choice=False)
-    description = StringField("Description", [at_most(4000)])
-    quantity = ExactField("Qty", [Optional()], render_kw=_PRICE)
-    unit_price = ExactField("Price", [Optional()], render_kw=_PRICE)
+    description = LineField("Description", [at_most(4000)])
+    quantity = ExactField("Qty", [Optional()], render_kw=_QUANTITY)
+    unit_price = ExactField("Price", [Optional()], render_kw=_UNIT_PRICE)
     discount = ExactField(
         "Discount %", [Optional(), between(Decimal(0), Decimal(100))], render_kw=_PRICE
     )
@@ -293,19 +335,19 @@ class LineForm(Form):  # type: ignore[misc]
             raise ValidationError(say("form.discounts"))
 
     def blank(self) -> bool:
-        """Whether nothing was entered in it."""
+        """Whether nothing was entered in it; what can't be read was entered, too."""
         return not (
             self.product.data
             or clean(self.description.data)
             or self.unit_price.data is not None
-            or self.unit_price.errors
+            or any(field.process_errors or field.errors for field in self)
         )
 
 
 class ChargeForm(Form):  # type: ignore[misc]
     """One charge of an invoice: shipping and the like."""
 
-    description = StringField("Charge", [at_most(4000)])
+    description = LineField("Charge", [at_most(4000)])
     amount = ExactField("Amount", render_kw=_PRICE)
     tax_rate = TaxesField("Tax %", [Optional(), between(Decimal(0), Decimal(100))])
 
@@ -319,15 +361,18 @@ class ChargeForm(Form):  # type: ignore[misc]
 class InvoiceForm(FlaskForm):  # type: ignore[misc]
     """An invoice or bill of the small CRM."""
 
-    number = StringField("Number", [required, at_most(255)])
+    edition = HiddenField()
+    number = LineField("Number", [required, at_most(255)])
     contact = SelectField("Contact", [InputRequired(say("form.choice"))], validate_choice=False)
     date = DayField("Date", [required])
     due_date = DayField("Due date", [Optional()])
-    reference = StringField("Reference", [at_most(255)])
-    currency = StringField("Currency", [required], render_kw={"maxlength": "3"})
-    status = SelectField("Status")
+    reference = LineField("Reference", [at_most(255)])
+    currency = LineField("Currency", [required], render_kw={"maxlength": "3"})
+    status = SelectField("Status", [listed], validate_choice=False)
     amounts = RadioField(
         "Amounts are",
+        [listed],
+        validate_choice=False,
         choices=[
             SelectChoice("inclusive", "with tax"),
             SelectChoice("exclusive", "without tax"),
@@ -337,6 +382,8 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
     lines = FieldList(FormField(LineForm))
     tax_mode = RadioField(
         "Tax is counted",
+        [listed],
+        validate_choice=False,
         default="group",
         choices=[
             SelectChoice("group", "once a rate"),
@@ -361,7 +408,7 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
         fields = [self.header_discount, self.header_discount_amount, self.adjustment]
         fields += [self.withheld, *(entry.form.discount_amount for entry in self.lines.entries)]
         return (
-            self.tax_mode.data == "individual"
+            self.tax_mode.data != "group"
             or bool(self.charges.entries)
             or any(field.data or field.errors for field in fields)
         )
@@ -372,3 +419,71 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
         if len(code) != 3 or not code.isascii() or not code.isalpha():
             raise ValidationError(say("form.currency"))
         field.data = code
+
+
+#: What people call one entry of a list of entries.
+_ROWS = {"lines": "Line", "charges": "Charge"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one entry: `at` is the id of the control that it stands at."""
+
+    at: str
+    sentence: str
+
+
+def faults(form: Any, before: str = "") -> Iterator[Fault]:
+    """Every fault of a checked form in its fields' order, each told apart from the others."""
+    for field in form:
+        if isinstance(field, FieldList):
+            what = _ROWS.get(field.short_name, field.label.text)
+            for place, entry in enumerate(field.entries, start=1):
+                yield from faults(entry.form, f"{what} {place}, ")
+        at = "main" if isinstance(field, HiddenField) else field.id
+        if isinstance(field, RadioField):
+            at = f"{at}-0"
+        name = before + field.label.text
+        for one in field.errors:
+            if isinstance(one, str):
+                said = name.casefold() in one.casefold() or isinstance(field, FieldList)
+                # "Line 2: Price can't …" where the sentence names the field but not the line.
+                named = before and one.casefold().startswith(field.label.text.casefold())
+                where = before.removesuffix(", ") if named else name
+                yield Fault(at, one if said else say("form.at", name=where, fault=one))
+
+
+def spare_empty(form: Any) -> None:
+    """Takes back what a check says of entries that nobody has filled in yet."""
+    for field in form:
+        for entry in field.entries if isinstance(field, FieldList) else ():
+            spare_empty(entry.form)
+        if not any(isinstance(one, str) and one.strip() for one in field.raw_data or ()):
+            field.errors = []
+
+
+def entered(form: Any, before: str = "") -> dict[str, str]:
+    """What stands in a form, by what people call each entry."""
+    found: dict[str, str] = {}
+    for field in form:
+        if field.name.endswith(("csrf_token", "edition")):
+            continue
+        if isinstance(field, FieldList):
+            for place, entry in enumerate(field.entries, start=1):
+                found |= entered(entry.form, f"{_ROWS[field.short_name]} {place}, ")
+            continue
+        value = field.data
+        choices = (
+            {str(value): str(label) for value, label, *_ in field.iter_choices()}
+            if isinstance(field, SelectField | RadioField)
+            else {}
+        )
+        if isinstance(value, bool):
+            text = "yes" if value else "no"
+        elif isinstance(value, Decimal):
+            text = formats.quantity(value)
+        else:
+            text = choices.get(str(value), str(value)) if value not in (None, "") else ""
+        if text:
+            found[before + field.label.text] = text
+    return found

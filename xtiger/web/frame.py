@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from xtiger import __version__
 from xtiger.domain.errors import XTigerError
-from xtiger.domain.queueing import OPEN, State
+from xtiger.engine.mapping import uses
 from xtiger.engine.services import Services
 from xtiger.store.models import Connection, Organisation, Run
 from xtiger.store.profiles import organisations, pause_of_all, paused_modules
-from xtiger.web import formats, lists
+from xtiger.web import filters, formats, lists
 from xtiger.web.access import NOBODY, Access, Person, access, can, who
 from xtiger.web.words import names, say
 
@@ -70,15 +70,23 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure as it is printed, and what it counts, for those who don't see where it stands."""
+
+    text: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class NavLink:
-    """One link of the menu; `count` is printed behind it."""
+    """One link of the menu; `count` is printed behind it, and `alarm` what needs somebody."""
 
     label: str
     url: str
     icon: str
     current: bool
-    count: str | None = None
-    alarm: bool = False
+    count: Figure | None = None
+    alarm: Figure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +106,25 @@ class Frame:
     #: The one that `?org=` names, None for all.
     chosen: Organisation | None = None
     connections: Mapping[int, Connection] = field(default_factory=dict)
-    open_count: int = 0
-    failed_count: int = 0
+    #: What the organisations that are shown have in the Queue.
+    queue: lists.InQueue = field(default_factory=lists.InQueue)
+    #: By organisation what is in use here and can't be used in Xero any more.
+    warnings: Mapping[int, list[uses.Warning]] = field(default_factory=dict)
     banner: Banner | None = None
     version: str = __version__
     zone: str = "UTC"
     theme: str = "auto"
     small_crm: bool = False
+
+    @property
+    def shown(self) -> list[Organisation]:
+        """The chosen organisation, or all."""
+        return [self.chosen] if self.chosen else self.organisations
+
+    @property
+    def warned(self) -> list[tuple[Organisation, uses.Warning]]:
+        """The warnings of what is shown."""
+        return [(each, one) for each in self.shown for one in self.warnings.get(each.id, ())]
 
     @property
     def names(self) -> dict[int, str]:
@@ -137,10 +157,12 @@ def load(session: Session) -> Frame:
         small_crm="xtiger_crm" in current_app.blueprints,
     )
     frame.chosen = frame.organisation(lists.whole("org"))
+    if (org := request.args.get("org")) and frame.chosen is None:
+        filters.unknown("org", org)
     frame.connections = {each.id: each for each in session.scalars(select(Connection))}
-    totals = {state: lists.open_items(session, state) for state in OPEN}
-    frame.open_count = sum(totals.values())
-    frame.failed_count = totals[State.FAILED] + totals[State.CHECK]
+    frame.queue = lists.in_queue(session, [each.id for each in frame.shown])
+    if can("queue.read") or can("setup"):
+        frame.warnings = uses.kept_warnings(session, [each.id for each in frame.organisations])
     frame.banner = _banner(session, frame)
     g.xtiger_frame = frame
     return frame
@@ -156,10 +178,11 @@ def waiting(number: int) -> str:
 
 def _banner(session: Session, frame: Frame) -> Banner | None:
     """The worst that is true: reconnect, worker silent, held, paused, not live."""
-    shown = [frame.chosen] if frame.chosen else frame.organisations
+    shown = frame.shown
     gone = [(each, ended) for each in shown if (ended := frame.broken(each))]
     if gone:
-        queued = f"{waiting(sum(_waits(session, each) for each, _why in gone))} in order"
+        queue = lists.in_queue(session, [each.id for each, _why in gone])
+        queued = f"{waiting(queue.waiting)} in order"
         each, ended = gone[0]
         if len(gone) > 1:
             sentence = say(
@@ -185,7 +208,9 @@ def _banner(session: Session, frame: Frame) -> Banner | None:
     everything = pause_of_all(session)
     paused = everything is not None or any(each.paused_at for each in shown)
     if silent and held is None and not paused:
-        sentence = say("banner.worker", waiting=waiting(frame.open_count), time=clock_time(silent))
+        sentence = say(
+            "banner.worker", waiting=waiting(frame.queue.waiting), time=clock_time(silent)
+        )
         return Banner("paused", "exclamation-triangle", sentence)
     if held is not None:
         return Banner("paused", "clock", say("banner.held", why=held.held_why or ""))
@@ -228,12 +253,6 @@ def _button(
     return Banner(tone, icon, sentence, ask=say("ask", names=names(helpers)) if helpers else None)
 
 
-def _waits(session: Session, organisation: Organisation) -> int:
-    """What goes by itself once nothing holds it; what failed waits for a person instead."""
-    states = (State.PENDING, State.RUNNING, State.BLOCKED)
-    return lists.open_items(session, *states, organisation_id=organisation.id)
-
-
 def _all(names_of: list[str]) -> str:
     """A, B and C."""
     return f"{', '.join(names_of[:-1])} and {names_of[-1]}"
@@ -261,6 +280,7 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
                 ("Logs", "logs", "journal-text", "logs.read"),
             ],
         ),
+        ("Check", [("Reports", "reports", "envelope-check", "reports")]),
         (
             "Set up",
             [
@@ -271,18 +291,25 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
                 ("Email notification", "email_notification", "envelope", "reports"),
             ],
         ),
+        ("System", [("Settings", "settings", "gear", "setup")]),
     ]
     here = (request.endpoint or "").removeprefix("xtiger.").removeprefix("xtiger_crm.")
+    counts = {"queue": _figure(frame.queue.waiting, "menu.waits")}
+    alarms = {
+        "queue": _figure(frame.queue.needs, "menu.needs"),
+        "xero_accounts": _figure(len(frame.warned), "menu.warned"),
+    }
+    org = frame.chosen.id if frame.chosen else None
     found = []
     for title, links in groups:
         drawn = [
             NavLink(
                 label,
-                url_for(f"xtiger.{endpoint}"),
+                url_for(f"xtiger.{endpoint}", org=org),
                 icon,
                 _section(here) == endpoint,
-                lists.printed(frame.open_count) if endpoint == "queue" else None,
-                endpoint == "queue" and frame.failed_count > 0,
+                counts.get(endpoint),
+                alarms.get(endpoint),
             )
             for label, endpoint, icon, capability in links
             if can(capability)
@@ -290,6 +317,11 @@ def menu(frame: Frame) -> list[tuple[str, list[NavLink]]]:
         if drawn:
             found.append((title, drawn))
     return found
+
+
+def _figure(number: int, what: str) -> Figure | None:
+    """A figure of the menu; nought isn't printed."""
+    return Figure(lists.printed(number), say(what)) if number else None
 
 
 def _section(endpoint: str) -> str:
@@ -306,6 +338,8 @@ def _section(endpoint: str) -> str:
         ("mapping", "mapping"),
         ("xero_accounts", "xero_accounts"),
         ("email_", "email_notification"),
+        ("report", "reports"),
+        ("settings", "settings"),
     ):
         if endpoint.startswith(prefix):
             return entry

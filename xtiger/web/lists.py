@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from xtiger.domain.queueing import State
 from xtiger.store.models import QueueItem
 from xtiger.store.schema import Database
+from xtiger.web import filters
 from xtiger.web.routes import GREATEST
 
 ROWS = 50
@@ -65,7 +66,8 @@ class Count:
 
 def wanted() -> tuple[int | None, int | None]:
     """The query's `after` and `before`, as row ids."""
-    return whole("after"), whole("before")
+    after, before = request.args.get("after"), request.args.get("before")
+    return filters.number("place", after), filters.number("place", before)
 
 
 def whole(name: str) -> int | None:
@@ -182,13 +184,58 @@ def count_narrow(
     return replace(counted, more=counted.more or end is not None)
 
 
-def open_items(session: Session, *states: State, organisation_id: int | None = None) -> int:
-    """How many items are in some open states, each counted up to one beyond `EXACT`."""
-    total = 0
-    for state in states:
-        counted = count_state(session, state.value, organisation_id)
-        total += counted.number + counted.more
-    return total
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    """What organisations have in the Queue, each figure counted up to one beyond `EXACT`."""
+
+    pending: int = 0
+    running: int = 0
+    blocked: int = 0
+    failed: int = 0
+    unclear: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """What goes by itself once nothing holds it."""
+        return self.pending + self.running + self.blocked
+
+    @property
+    def tab(self) -> str:
+        """The state under which the Queue lists what waits; the first that has any."""
+        found = {State.RUNNING: self.running, State.BLOCKED: self.blocked}
+        others = [state.value for state, number in found.items() if number]
+        return State.PENDING.value if self.pending or not others else others[0]
+
+    @property
+    def needs(self) -> int:
+        """What a person must look at first: it isn't counted as in the Queue."""
+        return self.failed + self.unclear
+
+
+def in_queue(session: Session, organisations: Sequence[int]) -> InQueue:
+    """The one count behind the menu, the Dashboard's cards and every sentence of what waits.
+
+    It takes the same few statements for many organisations as for one.
+    """
+
+    def total(state: State) -> int:
+        counted = _counted(session, state, organisations)
+        return counted.number + counted.more
+
+    return InQueue(
+        pending=total(State.PENDING),
+        running=total(State.RUNNING),
+        blocked=total(State.BLOCKED),
+        failed=total(State.FAILED),
+        unclear=total(State.CHECK),
+    )
+
+
+def _counted(session: Session, state: State, organisations: Sequence[int]) -> Count:
+    if len(organisations) == 1:
+        return count_state(session, state.value, organisations[0])
+    among = in_state(state.value).where(QueueItem.organisation_id.in_(organisations))
+    return count(session, among, QueueItem.id)
 
 
 def count_state(session: Session, state: str, organisation_id: int | None = None) -> Count:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from flask import abort, request, url_for
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from xtiger.domain import exactjson
@@ -26,12 +26,11 @@ from xtiger.store.models import (
     AttemptElement,
     Binding,
     LogEntry,
-    Mail,
     Organisation,
     QueueItem,
     Template,
 )
-from xtiger.web import formats, lists, sheets
+from xtiger.web import filters, formats, lists, sheets
 from xtiger.web.access import can, needs, who
 from xtiger.web.frame import load, page, xt, zone
 from xtiger.web.routes import GREATEST, Routes
@@ -69,24 +68,8 @@ OUTCOMES = (
 )
 #: What an attempt did in Xero, as entries say it.
 ACTIONS = ("Create", "Update", REMOVE)
-#: The mail states a filter offers, and what the mails of a run must look like.
-MAIL_STATES = ("sent", "waiting", "couldn't be sent", "not due")
-
-
 #: Entries of nearly one time that may stand in another order: each worker has its own clock.
 _JUMBLED = 1_000
-
-
-def _day(name: str, *, later: int = 0) -> datetime | None:
-    """Midnight of a day of the query or some days later, in the reader's zone.
-
-    None where the query has no day, or one at the end of all time.
-    """
-    try:
-        day = datetime.fromisoformat(request.args.get(name, "")).date() + timedelta(days=later)
-        return datetime.combine(day, time(), zone()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +91,14 @@ class Asked:
 def _asked(session: Session, organisation_id: int | None) -> Asked:
     """One filter is served by its index, the rarest first; the others narrow what it gives."""
     args = request.args
-    run_id = lists.whole("run")
+    run_id = filters.number("run", args.get("run"))
     modules = [one.value for one in Module]
-    module = args["module"] if args.get("module") in modules else None
+    module = filters.one_of("module", args.get("module"), modules)
+    outcome = filters.one_of("outcome", args.get("outcome"), [one.value for one in OUTCOMES])
+    action = filters.one_of("action", args.get("action"), ACTIONS)
+    mail = filters.one_of("mail", args.get("mail"), store.MAIL_STATES)
+    start = filters.day("from", args.get("from"), zone())
+    end = filters.day("to", args.get("to"), zone(), later=1)
     statement = select(LogEntry)
     narrow: list[lists.Test] = []
     serving: list[tuple[Any, Any]] = []
@@ -124,22 +112,22 @@ def _asked(session: Session, organisation_id: int | None) -> Asked:
         serving.append((LogEntry.run_id, run_id))
     if organisation_id is not None:
         serving.append((LogEntry.organisation_id, organisation_id))
-    if args.get("outcome") in {one.value for one in OUTCOMES}:
-        serving.append((LogEntry.outcome, args["outcome"]))
+    if outcome:
+        serving.append((LogEntry.outcome, outcome))
     for place, (column, value) in enumerate(serving):
         if place:
             narrow.append(lists.plainly(column) == value)
         else:
             statement = statement.where(column == value)
-    if args.get("action") in ACTIONS:
-        narrow.append(lists.plainly(LogEntry.action) == args["action"])
+    if action:
+        narrow.append(lists.plainly(LogEntry.action) == action)
     if args.get("cause"):
         narrow.append(lists.plainly(LogEntry.cause) == args["cause"])
-    for bound in _between(session, _day("from"), _day("to", later=1)):
+    for bound in _between(session, start, end):
         narrow.append(bound[1])
         statement = statement.where(bound[0])
-    if args.get("mail") in MAIL_STATES:
-        narrow.append(_mailed(args["mail"]))
+    if mail:
+        narrow.append(store.mailed(mail))
     asked = Asked(statement, tuple(narrow))
     words = args.get("q", "").strip()
     if not words:
@@ -183,22 +171,6 @@ def _named(session: Session, words: str) -> list[int]:
     return sorted(found)
 
 
-def _mailed(state: str) -> Any:
-    """Entries whose run's mails are in a state, the worst mail deciding."""
-
-    def some(*states: str) -> Any:
-        mail = select(Mail.id).where(Mail.run_id == LogEntry.run_id)
-        return exists(mail.where(Mail.state.in_(states)) if states else mail)
-
-    if state == "not due":
-        return ~some()
-    if state == "couldn't be sent":
-        return some("failed")
-    if state == "waiting":
-        return some("waiting") & ~some("failed")
-    return some("sent") & ~some("failed", "waiting")
-
-
 _FILTERS = ("module", "outcome", "action", "record", "cause", "run", "from", "to", "mail", "q")
 
 
@@ -218,7 +190,7 @@ def logs() -> Any:
         module_pairs=[(one.value, one.value) for one in Module],
         action_pairs=[(one, one) for one in ACTIONS],
         outcome_pairs=[(one.value, one.value.capitalize()) for one in OUTCOMES],
-        mail_pairs=[(one, one.capitalize()) for one in MAIL_STATES],
+        mail_pairs=[(one, one.capitalize()) for one in store.MAIL_STATES],
         filtered=any(request.args.get(one) for one in _FILTERS),
     )
 
@@ -239,8 +211,7 @@ def _slice(session: Session, asked: Asked) -> lists.Slice[Any]:
 def _mail_states(session: Session, entries: list[LogEntry]) -> dict[int, str]:
     """The mail state of each run among some entries."""
     ids = {entry.run_id for entry in entries if entry.run_id is not None}
-    found = store.mails_of_runs(session, sorted(ids))
-    return {run_id: store.mail_state(found.get(run_id, [])) for run_id in ids}
+    return store.mail_states(session, sorted(ids))
 
 
 @routes.get("/logs.csv")
@@ -334,7 +305,9 @@ def log(entry_id: int) -> Any:
             session.get(Template, element.template_id) if element and element.template_id else None
         )
         item = session.get(QueueItem, entry.item_id)
-        mails = store.mails_of_runs(session, [entry.run_id or 0]).get(entry.run_id or 0, [])
+        run_id = entry.run_id or 0
+        mails = store.mails_of_runs(session, [run_id]).get(run_id, [])
+        mail_state = store.mail_states(session, [run_id])[run_id]
         organisation = session.get(Organisation, entry.organisation_id)
     payload = None
     if attempt is not None and can("logs.payload"):
@@ -346,7 +319,7 @@ def log(entry_id: int) -> Any:
         template=template,
         item=item,
         mails=mails,
-        mail_state=store.mail_state(mails),
+        mail_state=mail_state,
         organisation=frame.organisation(entry.organisation_id) or organisation,
         payload=payload,
         no_payload=say("logs.no_payload", role=(who().role or "none").capitalize()),

@@ -18,10 +18,14 @@ WORDS: Mapping[str, str] = {
     "mapping.several.none": "Choose a CRM field, a fixed value or a transform.",
     "mapping.setting.none": "Fill in “{label}”.",
     "mapping.table.twice": "“{value}” stands in the table twice.",
+    "mapping.category.none": "choose a category",
+    "mapping.category.gone": "{name} (not active in Xero)",
+    "mapping.category.unread": "Xero's tracking categories haven't been read yet: Xero Accounts, "
+    "Refresh.",
     "mapping.amounts.help": "The CRM fields that amounts are counted from. XTiger sends lines from "
     "which Xero counts the CRM's total to the cent.",
     "mapping.taxes.help": "XTiger takes the tax rate in Xero that has the CRM's percentage and "
-    "that the line's account may carry. Choose one here only to take another.",
+    "that the line's account may carry. Choose one here to take another, or where several fit.",
     "mapping.taxes.unread": "Xero's tax rates haven't been read yet.",
     "mapping.unsent.none": "Every CRM field is sent.",
     "mapping.proposed": "{count} proposed. Look at the results, then Save.",
@@ -44,7 +48,6 @@ WORDS: Mapping[str, str] = {
     "mapping.change.test": "Saving this, {count} in Xero would change.",
     "mapping.change.test.part": "Saving this, {count} of {looked} looked at in Xero would change.",
     "mapping.broken": "{count} in Xero couldn't be sent any more: {label}: {why}",
-    "mapping.moved": "There are now {count}. Nothing was done; look again.",
     "mapping.stale": "{who} saved this at {time}. Your entries are below, unsaved; compare and "
     "save again.",
     "mapping.test.sent": "Nothing was sent.",

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import abort, redirect, request, url_for
+from sqlalchemy.orm import Session
 
 from xtiger.domain.automap import proposals
 from xtiger.domain.defaults import MappingTemplate
 from xtiger.domain.records import DOCUMENTS, DocumentType, Module
 from xtiger.domain.transforms import TemplateFault
-from xtiger.engine import kept_tests, mapping_checks, mapping_trials, mappings
-from xtiger.engine.mapping_trials import Change
-from xtiger.engine.mapping_versions import Carried, Refused, read_version, save
-from xtiger.engine.mapping_versions import imported as read_import
-from xtiger.engine.mappings import Bench
-from xtiger.store import templates
-from xtiger.store.models import Template
+from xtiger.engine.mapping import checks, kept_tests, mappings, trials, uses
+from xtiger.engine.mapping.mappings import Bench
+from xtiger.engine.mapping.trials import Change
+from xtiger.engine.mapping.versions import Carried, Refused, read_version, save
+from xtiger.engine.mapping.versions import imported as read_import
+from xtiger.store import profiles, templates
+from xtiger.store.models import Organisation, Template
 from xtiger.store.templates import MOST_TESTS, Place, Stale, TooManyTests
 from xtiger.web import formats, mapping_form, mapping_reading
 from xtiger.web.access import needs
 from xtiger.web.actions import done, module_of, name, whole
-from xtiger.web.frame import clock_time, load, now, page, xt
+from xtiger.web.frame import Frame, clock_time, load, now, page, xt
 from xtiger.web.mapping_form import Draft
 from xtiger.web.mapping_page import (
     MOST_TESTED,
@@ -42,22 +44,71 @@ routes = Routes()
 MOST = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One mapping of the overview: its address, its version, and what is wrong with it."""
+
+    name: str
+    address: str
+    enabled: bool
+    latest: Template | None
+    faults: list[str]
+
+
 @routes.get("/mapping")
 @needs("setup")
 def mapping() -> Any:
-    """The chosen organisation's and module's mapping, or the page that says what is missing."""
+    """Every mapping with its version and its faults; `?module=` and `?type=` open one of them."""
     with xt().services.database.read() as session:
         frame = load(session)
-    first = frame.chosen or (frame.organisations[0] if frame.organisations else None)
-    if first is None:
-        return page("xtiger/mapping_none.html", module=Module.INVOICES)
-    module = module_of(request.args.get("module") or Module.INVOICES.value)
+        if not frame.organisations:
+            return page("xtiger/mapping_none.html", module=Module.INVOICES)
+        if not request.args.get("module"):
+            return page(
+                "xtiger/mappings.html",
+                groups=[(each, _entries(session, frame, each)) for each in frame.shown],
+            )
+    module = module_of(request.args["module"])
     kept: dict[str, Any] = {
         one: request.args[one] for one in ("type", "record") if request.args.get(one)
     }
     if module not in DOCUMENTS:
         kept.pop("type", None)
-    return redirect(url_for("xtiger.mapping_of", org=first.id, module=module.value, **kept), 302)
+    org = frame.shown[0].id
+    return redirect(url_for("xtiger.mapping_of", org=org, module=module.value, **kept), 302)
+
+
+def _entries(session: Session, frame: Frame, organisation: Organisation) -> list[Entry]:
+    on = {
+        one.module: one.enabled
+        for one in profiles.profiles(session)
+        if one.organisation_id == organisation.id
+    }
+    found = []
+    for module in xt().services.crm.modules():
+        for kind in list(DocumentType) if module in DOCUMENTS else [None]:
+            row = templates.newest(session, organisation.id, module, kind)
+            name = uses.named(module, kind)
+            values: dict[str, Any] = {"org": organisation.id, "module": module.value}
+            address = url_for("xtiger.mapping_of", **values, type=kind.value if kind else None)
+            gone = [
+                each.cause
+                for each in frame.warnings.get(organisation.id, ())
+                if name in each.use.mappings
+            ]
+            found.append(Entry(name, address, on.get(module, False), row, [*_unusable(row), *gone]))
+    return found
+
+
+def _unusable(row: Template | None) -> list[str]:
+    """What keeps a version from being used at all."""
+    if row is None:
+        return []
+    try:
+        lacking = MappingTemplate.from_json(row.body).problems()
+    except TemplateFault as wrong:
+        return [wrong.sentence]
+    return [sentence for _to, sentence in lacking]
 
 
 @routes.get("/mapping/<int:org>/<module>")
@@ -144,7 +195,7 @@ def _test(on: Bench, draft: Draft, said: Said, _value: str) -> None:
         said.faults.append(say("mapping.test.choose"))
         said.status = 422
         return
-    said.trials = [mapping_trials.trial(xt().services, on, template, one) for one in chosen]
+    said.trials = [trials.trial(xt().services, on, template, one) for one in chosen]
     said.change = _change(on, template, said)
 
 
@@ -161,7 +212,7 @@ def _keep(on: Bench, draft: Draft, said: Said, value: str) -> None:
         sample = kept_tests.sample_of(subject)
         expected = kept_tests.worth_keeping(services, on, template, sample)
         if not expected:
-            said.faults += mapping_trials.trial(services, on, template, subject).faults
+            said.faults += trials.trial(services, on, template, subject).faults
             continue
         label = subject.record.label[:255]
         try:
@@ -262,7 +313,7 @@ def _whole(on: Bench, draft: Draft, said: Said) -> MappingTemplate | None:
     """The entries as a template that can be used, None with the faults noted."""
     template = mapping_reading.read(on, draft)
     if template is not None:
-        mapping_reading.note(draft, mapping_checks.problems(on, template))
+        mapping_reading.note(draft, checks.problems(on, template))
     if template is None or draft.faults or any(row.faults for row in draft.rows):
         said.status = 422
         return None
@@ -271,7 +322,7 @@ def _whole(on: Bench, draft: Draft, said: Said) -> MappingTemplate | None:
 
 def _change(on: Bench, template: MappingTemplate, said: Said) -> Change | None:
     try:
-        return mapping_trials.would_change(xt().services, on, template, most=MOST)
+        return trials.would_change(xt().services, on, template, most=MOST)
     except TemplateFault as wrong:
         said.faults.append(wrong.sentence)
         return None

@@ -16,11 +16,12 @@ from werkzeug.datastructures import MultiDict
 
 from xtiger.domain import exactjson
 from xtiger.domain.defaults import MappingTemplate, MoneyFields, Overwrite, Row, TooLong
-from xtiger.domain.preflight import LINE_TARGETS, TARGETS, Target
+from xtiger.domain.facts import folded
 from xtiger.domain.records import DOCUMENTS, DocumentType, FieldKind, ModuleInfo
 from xtiger.domain.records import Field as CrmField
+from xtiger.domain.targets import LINE_TARGETS, TARGETS, Target
 from xtiger.domain.transforms import REGISTRY, Parameter, as_text
-from xtiger.engine.mappings import Bench, Result, linked_module
+from xtiger.engine.mapping.mappings import Bench, Result, linked_modules
 from xtiger.web.words import say
 
 #: Sources that are no field: nothing, one value for all, and whatever the transform puts together.
@@ -81,6 +82,8 @@ class RowForm:
     cut: bool = False
     required: bool = False
     overwrite: str = Overwrite.ALWAYS.value
+    #: The tracking category that its value is an option of.
+    category: str = ""
     proposed: bool = False
     faults: list[str] = field(default_factory=list)
     result: Result | None = None
@@ -178,6 +181,7 @@ def row_form(where: str, to: str, target: Target, row: Row | None) -> RowForm:
         cut=row.too_long is TooLong.CUT,
         required=row.required,
         overwrite=row.overwrite.value,
+        category=row.category,
     )
 
 
@@ -238,6 +242,7 @@ def draft_from(on: Bench, form: Form) -> Draft:
                     cut=_text(form, f"{path}|cut") == "cut",
                     required=f"{path}|required" in form,
                     overwrite=_text(form, f"{path}|overwrite") or Overwrite.ALWAYS.value,
+                    category=_text(form, f"{path}|category") if target.tracks else "",
                     proposed=f"{path}|proposed" in form and bool(node.src),
                 )
             )
@@ -348,23 +353,37 @@ def sources(on: Bench, where: str) -> list[Group]:
         "mapping.fields.of" if where == "fields" else "mapping.fields.line",
         what=on.place.module.singular.capitalize(),
     )
-    groups: list[Group] = [(title, [(f"field:{one.name}", label(one)) for one in own])]
+    # Only amounts are counted from lists: no Xero field takes one.
+    plain = [one for one in own if one.kind is not FieldKind.LIST]
+    groups: list[Group] = [(title, [(f"field:{one.name}", label(one)) for one in plain])]
     for link in own:
         if link.kind is not FieldKind.LINK:
             continue
-        module = linked_module(link.name, on.modules)
-        info = on.modules.get(module) if module else None
-        if info is not None:
-            groups.append((f"{link.label}: its own fields", _linked(link, info)))
+        found = [on.modules[one] for one in linked_modules(link, on.modules)]
+        if found:
+            groups.append((f"{link.label}: its own fields", _linked(link, found)))
     return groups
 
 
-def _linked(link: CrmField, info: ModuleInfo) -> list[tuple[str, str]]:
+def _linked(link: CrmField, found: Sequence[ModuleInfo]) -> list[tuple[str, str]]:
+    """The fields of all the modules that a link may lead to, each name once."""
+    fields = {one.name: one for info in reversed(found) for one in info.fields}
+    named = dict.fromkeys(one.name for info in found for one in info.fields)
     return [
-        (f"field:{link.name}.{one.name}", f"{link.label}: {label(one)}")
-        for one in info.fields
-        if one.kind is not FieldKind.LINK
+        (f"field:{link.name}.{name}", f"{link.label}: {label(fields[name])}")
+        for name in named
+        if fields[name].kind not in (FieldKind.LINK, FieldKind.LIST)
     ]
+
+
+def categories(on: Bench, chosen: str) -> list[tuple[str, str]]:
+    """The tracking categories that a row may be of; one that Xero hasn't is still shown."""
+    names = [each.name for each in on.facts.categories.values()]
+    found = [("", say("mapping.category.none")), *((name, name) for name in names)]
+    known = {folded(name): name for name in names}
+    if chosen and known.get(folded(chosen)) != chosen:
+        found.append((chosen, say("mapping.category.gone", name=chosen)))
+    return found
 
 
 def label(one: CrmField) -> str:

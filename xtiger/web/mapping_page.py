@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xtiger.domain.defaults import MAY_LACK, MappingTemplate
-from xtiger.domain.records import DOCUMENTS, DocumentType, Module, RecordRef
+from flask import url_for
+
+from xtiger.domain.defaults import LISTS, MAY_LACK, MappingTemplate
+from xtiger.domain.records import DOCUMENTS, SOLD, DocumentType, FieldKind, RecordRef
 from xtiger.domain.transforms import REGISTRY, TemplateFault
 from xtiger.domain.values import written_out
-from xtiger.engine import kept_tests, mapping_checks, mappings
-from xtiger.engine.kept_tests import Ran
-from xtiger.engine.mapping_checks import Check
-from xtiger.engine.mapping_trials import Change, Trial
-from xtiger.engine.mappings import Bench, Subject
+from xtiger.engine.mapping import checks, kept_tests, mappings
+from xtiger.engine.mapping.checks import Check
+from xtiger.engine.mapping.kept_tests import Ran
+from xtiger.engine.mapping.mappings import Bench, Subject
+from xtiger.engine.mapping.trials import Change, Trial
 from xtiger.store import templates
 from xtiger.web import formats, mapping_form, mapping_reading
 from xtiger.web.frame import load, now, page, xt
 from xtiger.web.mapping_form import Draft
-from xtiger.web.mapping_words import HOWS, MONEY, NO_ACCOUNT, Changed
+from xtiger.web.mapping_words import HOWS, LIMITS, MONEY, NO_ACCOUNT, Changed
 from xtiger.web.words import say
 
 #: The most records of one test, and those that the page offers for it.
@@ -59,7 +61,7 @@ def shown(on: Bench, draft: Draft, said: Said) -> Any:
     rows = {"fields": partly.fields, "lines": partly.lines}
     mapping_reading.show(on, draft, mappings.results(on, subject, rows))
     if not said.faults and said.status == 200:
-        mapping_reading.note(draft, mapping_checks.problems(on, partly))
+        mapping_reading.note(draft, checks.problems(on, partly))
     with services.database.read() as session:
         frame = load(session)
         tests = templates.tests(session, on.place)
@@ -74,6 +76,7 @@ def shown(on: Bench, draft: Draft, said: Said) -> Any:
         said=said,
         organisation=organisation,
         others=[one for one in frame.organisations if one.id != on.place.organisation_id],
+        crumbs=[("Mapping", url_for("xtiger.mapping"))],
         module=on.place.module,
         modules=list(on.modules),
         types=list(DocumentType) if on.place.document_type else [],
@@ -81,7 +84,7 @@ def shown(on: Bench, draft: Draft, said: Said) -> Any:
         offered=offered,
         testable=_testable(offered, subject),
         chosen=chosen,
-        checks=[_sentence(one) for one in mapping_checks.checks(services, on, partly, records)],
+        checks=[_sentence(one) for one in checks.checks(services, on, partly, records)],
         sources={where: mapping_form.sources(on, where) for where in ("fields", "lines")},
         hows=[(one, words) for one, words in HOWS.items() if one in REGISTRY]
         + [(one, one) for one in REGISTRY if one not in (*HOWS, "field", "constant")],
@@ -164,7 +167,7 @@ def _sentence(one: Check) -> Line:
 
 def _money(on: Bench, draft: Draft) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
     """(name, label, chosen field, the fields to choose from) of each money field."""
-    if on.place.module not in DOCUMENTS and on.place.module is not Module.PRODUCTS:
+    if on.place.module not in DOCUMENTS and on.place.module not in SOLD:
         return []
     wanted = MONEY if on.place.module in DOCUMENTS else {"tax_rate": MONEY["tax_rate"]}
     found = []
@@ -173,11 +176,21 @@ def _money(on: Bench, draft: Draft) -> list[tuple[str, str, str, list[tuple[str,
             continue
         words, of_line = wanted[key]
         known = on.info.line_fields if of_line and on.info.line_fields else on.info.fields
-        options = [(one.name, mapping_form.label(one)) for one in known]
+        options = [
+            (one.name, mapping_form.label(one))
+            for one in known
+            if (one.kind is FieldKind.LIST) == (key in LISTS)
+        ]
         if key in NO_ACCOUNT:
             usable = sorted(on.facts.usable.items())
             options = [("", NO_ACCOUNT[key])]
             options += [(code, f"{code} {one.name}") for code, one in usable]
+            if chosen not in {value for value, _ in options}:
+                options.append((chosen, f"{chosen} (not in Xero)"))
+        elif key == "rounding_limit":
+            options = list(LIMITS.items())
+            if chosen not in LIMITS:
+                options.append((chosen, chosen))
         elif key in MAY_LACK and chosen not in {value for value, _ in options}:
             options.insert(0, (chosen, "–"))
         if chosen not in {value for value, _ in options}:
@@ -190,9 +203,9 @@ def _rates(
     on: Bench, template: MappingTemplate, draft: Draft, offered: Sequence[Any]
 ) -> list[tuple[str, str]]:
     """Percentages in use or chosen for, each with its TaxType or "", and one to fill in."""
-    if on.place.module not in DOCUMENTS and on.place.module is not Module.PRODUCTS:
+    if on.place.module not in DOCUMENTS and on.place.module not in SOLD:
         return []
-    in_use = mapping_checks.rates_in_use(on, template, offered)
+    in_use = checks.rates_in_use(on, template, offered)
     typed = dict(draft.taxes)
     rates = [written_out(rate) for rate in in_use]
     return [(rate, typed.pop(rate, "")) for rate in rates] + list(typed.items()) + [("", "")]

@@ -11,8 +11,8 @@ from xtiger.domain import exactjson
 from xtiger.domain.defaults import MappingTemplate, MoneyFields, Row
 from xtiger.domain.records import Module
 from xtiger.domain.transforms import REGISTRY, Parameter, TemplateFault
-from xtiger.engine.mapping_checks import Problem
-from xtiger.engine.mappings import Bench, Results
+from xtiger.engine.mapping.checks import Problem
+from xtiger.engine.mapping.mappings import Bench, Results
 from xtiger.web.mapping_form import FIXED, KEPT, NOTHING, Draft, Node, RowForm, is_own, label
 from xtiger.web.mapping_words import words
 from xtiger.web.words import say
@@ -84,6 +84,7 @@ def read_row(row: RowForm) -> Row | None:
         "required": row.required,
         "too_long": "cut" if row.cut else "fault",
         "overwrite": row.overwrite,
+        "category": row.category,
     }
     return Row.from_json(data)
 

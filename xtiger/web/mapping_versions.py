@@ -10,8 +10,9 @@ from xtiger.domain.errors import PermanentError
 from xtiger.domain.transforms import TemplateFault
 from xtiger.engine import intake
 from xtiger.engine.intake import Added
-from xtiger.engine.mapping_trials import would_change
-from xtiger.engine.mapping_versions import (
+from xtiger.engine.mapping.mappings import Bench
+from xtiger.engine.mapping.trials import Change, would_change
+from xtiger.engine.mapping.versions import (
     LARGEST,
     carried_from,
     exported,
@@ -21,7 +22,7 @@ from xtiger.engine.mapping_versions import (
 )
 from xtiger.store import templates
 from xtiger.store.schema import MOST_ROWS
-from xtiger.web import formats, mapping_form
+from xtiger.web import adding, formats, mapping_form
 from xtiger.web.access import needs
 from xtiger.web.actions import fault, go, name, say_added, spoken, whole
 from xtiger.web.frame import load, page, xt
@@ -61,13 +62,7 @@ def mapping_versions(org: int, module: str) -> Any:
         versions=rows[:_PAGE],
         older=rows[_PAGE - 1].version if len(rows) > _PAGE else None,
         compared=compared,
-        crumbs=[
-            ("Mapping", url_for("xtiger.mapping")),
-            (
-                f"{on.place.kind or on.place.module.value} for {on.organisation}",
-                url_for("xtiger.mapping_of", **place_values(on)),
-            ),
-        ],
+        crumbs=_crumbs(on),
     )
 
 
@@ -170,27 +165,70 @@ def mapping_copy(org: int, module: str) -> Any:
     )
 
 
+@routes.get("/mapping/<int:org>/<module>/add")
+@needs("setup")
+def mapping_add_ask(org: int, module: str) -> Any:
+    """Asks before more than a few records are added: how many now, and the calls they take."""
+    on = bench_of(org, module, request.args.get("type"))
+    found = _changed(on)
+    if found is None or not found.refs:
+        return go("mapping_of", **place_values(on), saved=on.seen)
+    with xt().services.database.read() as session:
+        organisation = load(session).organisation(org) or abort(404)
+    return adding.ask(
+        organisation,
+        on.place.module,
+        len(found.refs),
+        whole=found.whole,
+        action=url_for("xtiger.mapping_add", org=org, module=module),
+        back=url_for("xtiger.mapping_of", **place_values(on), saved=on.seen),
+        hidden={"type": on.place.kind, "asked": "1"},
+        crumbs=_crumbs(on),
+    )
+
+
 @routes.post("/mapping/<int:org>/<module>/add")
 @needs("setup")
 def mapping_add(org: int, module: str) -> Any:
     """Adds what the version in use would change in Xero to the Queue, if it is still as much."""
     on = bench_of(org, module, request.form.get("type"))
-    if on.latest is None:
-        abort(404)
-    services = xt().services
+    found = _changed(on)
+    if found is None:
+        return go("mapping_of", **place_values(on))
+    many = len(found.refs) > adding.UNASKED
+    if adding.moved(len(found.refs), whole(request.form.get("count")) or 0):
+        if many:
+            return go("mapping_add_ask", **place_values(on))
+        return go("mapping_of", **place_values(on), saved=on.seen)
+    if many and not request.form.get("asked"):
+        return go("mapping_add_ask", **place_values(on))
     with spoken():
-        found = would_change(services, on, read_version(on.latest), most=MOST)
-        if len(found.refs) != whole(request.form.get("count")):
-            count = formats.counted(len(found.refs), "record")
-            fault(say("mapping.moved", count=count))
-            return go("mapping_of", **place_values(on), saved=on.latest.version)
         added = Added()
         for start in range(0, len(found.refs), MOST_ROWS):
             refs = found.refs[start : start + MOST_ROWS]
-            more = intake.add_records(services, refs, who=name())
+            more = intake.add_records(xt().services, refs, who=name())
             added = Added(
                 added.count + more.count, added.first or more.first, more.last or added.last
             )
         what = formats.counted(added.count, on.place.module.singular)
         say_added(added.count, added.first, added.last, what)
     return go("mapping_of", **place_values(on))
+
+
+def _changed(on: Bench) -> Change | None:
+    """What the version in use would change in Xero; None, and why is said, where it can't be."""
+    if on.latest is None:
+        abort(404)
+    with spoken():
+        return would_change(xt().services, on, read_version(on.latest), most=MOST)
+    return None
+
+
+def _crumbs(on: Bench) -> list[tuple[str, str]]:
+    return [
+        ("Mapping", url_for("xtiger.mapping")),
+        (
+            f"{on.place.kind or on.place.module.value} for {on.organisation}",
+            url_for("xtiger.mapping_of", **place_values(on)),
+        ),
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from xtiger.domain.defaults import Difference, Overwrite, Row, TooLong
 from xtiger.domain.transforms import REGISTRY, as_text
-from xtiger.engine.mappings import Bench
+from xtiger.engine.mapping.mappings import Bench
 
 #: Transforms by what people call them.
 HOWS: Mapping[str, str] = {
@@ -40,12 +40,17 @@ MONEY: Mapping[str, tuple[str, bool]] = {
     "tax_mode": ("Tax is counted once a rate or on each line", False),
     "header_discount": ("Discount on all, %", False),
     "header_discount_amount": ("Discount on all, as an amount", False),
+    "taxes": ("Several taxes of a line, a list", True),
+    "charges": ("Charges, a list", False),
     "adjustment": ("Adjustment", False),
     "withheld": ("Tax withheld", False),
     "discount_account": ("Account of discounts on all", False),
     "charge_account": ("Account of charges", False),
     "adjustment_account": ("Account of adjustments", False),
     "withheld_account": ("Account of withheld tax", False),
+    "rounding_account": ("Account of rounding", False),
+    "rounding_limit": ("Most that rounding may be", False),
+    "decimals": ("Decimal places the CRM rounds to", False),
 }
 #: What an account's choice says where none is chosen.
 NO_ACCOUNT: Mapping[str, str] = {
@@ -53,6 +58,17 @@ NO_ACCOUNT: Mapping[str, str] = {
     "charge_account": "that of a line without a product",
     "adjustment_account": "that of a line without a product",
     "withheld_account": "none: such documents aren't sent",
+    "rounding_account": "the one that Xero itself rounds to",
+}
+#: How large a line “Rounding” may be.
+LIMITS: Mapping[str, str] = {
+    "0": "0.00: such documents aren't sent",
+    "0.01": "0.01",
+    "0.02": "0.02",
+    "0.05": "0.05, as a rule",
+    "0.10": "0.10",
+    "0.50": "0.50",
+    "1": "1.00",
 }
 
 
@@ -105,6 +121,8 @@ def row_words(on: Bench, row: Row) -> str:
         said.append("only while empty in Xero")
     if row.overwrite is Overwrite.NEVER:
         said.append("only when created")
+    if row.category:
+        said.append(f"an option of {row.category}")
     return " · ".join(said)
 
 

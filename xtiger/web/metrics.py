@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from xtiger.engine import figures
+from xtiger.engine.upkeep import figures
 from xtiger.web.frame import xt
 from xtiger.web.routes import Routes
 

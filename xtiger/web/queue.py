@@ -17,14 +17,16 @@ from xtiger.store import leases, logs
 from xtiger.store import queue as store
 from xtiger.store.models import Attempt, AttemptElement, LogEntry, Organisation, QueueItem
 from xtiger.store.schema import MOST_ROWS
-from xtiger.web import formats, lists, sheets
+from xtiger.web import filters, formats, lists, sheets
 from xtiger.web.access import needs
 from xtiger.web.actions import back, done, fault, go, name, spoken, ticked, whole
+from xtiger.web.adding import cost
 from xtiger.web.checking import sides
 from xtiger.web.frame import Frame, load, now, page, xt
 from xtiger.web.meeting import alike
 from xtiger.web.pausing import pausables, pauses
 from xtiger.web.routes import Routes
+from xtiger.web.states import look
 from xtiger.web.ui import fragment
 from xtiger.web.words import places, say
 
@@ -118,17 +120,29 @@ class Asked:
         return lists.count_narrow(session, statement, [*narrow, *self.tests])
 
 
+def _kept(args: Mapping[str, str]) -> dict[str, str]:
+    """The filters that mean something; what doesn't is told."""
+    found = {one: args[one] for one in _FILTERS if args.get(one)}
+    known = {
+        "module": filters.one_of("module", args.get("module"), [one.value for one in Module]),
+        "action": filters.one_of("action", args.get("action"), ACTIONS),
+        "run": filters.number("run", args.get("run")),
+    }
+    return {one: value for one, value in found.items() if known.get(one, value) is not None}
+
+
 def _asked(session: Session, args: Mapping[str, str], organisation_id: int | None) -> Asked:
     """The filters as a query or a form carries them."""
+    kept = _kept(args)
     narrow: list[lists.Test] = []
-    if args.get("module") in {one.value for one in Module}:
-        narrow.append(lists.plainly(QueueItem.module) == args["module"])
-    if args.get("action") in ACTIONS:
-        narrow.append(lists.plainly(QueueItem.action) == args["action"])
-    if (run_id := whole(args.get("run"))) is not None:
-        narrow.append(lists.plainly(QueueItem.run_id) == run_id)
-    asked = Asked(organisation_id, args.get("cause") or None, tuple(narrow))
-    words = args.get("q", "").strip()
+    if "module" in kept:
+        narrow.append(lists.plainly(QueueItem.module) == kept["module"])
+    if "action" in kept:
+        narrow.append(lists.plainly(QueueItem.action) == kept["action"])
+    if "run" in kept:
+        narrow.append(lists.plainly(QueueItem.run_id) == int(kept["run"]))
+    asked = Asked(organisation_id, kept.get("cause"), tuple(narrow))
+    words = kept.get("q", "").strip()
     if not words:
         return asked
     like = QueueItem.label.icontains(words, autoescape=True)
@@ -157,7 +171,8 @@ def _values(session: Session) -> dict[str, Any]:
     counts = {state.value: asked.count(session, state.value) for state in TABS}
     tab = request.args.get("state", "")
     if tab not in {*counts, "all"}:
-        tab = State.FAILED.value if counts[State.FAILED.value] else State.PENDING.value
+        given, tab = tab, State.FAILED if counts[State.FAILED.value] else State.PENDING
+        filters.one_of("state", given, (), shown=look(tab).word)
     newest_first = tab == "all" or tab in _ENDED
     found = _slice(session, asked, tab, newest_first=newest_first)
     failed = tab == State.FAILED.value
@@ -224,13 +239,13 @@ def queue() -> Any:
     with xt().services.database.read() as session:
         values = _values(session)
         pausable = pausables(session, load(session))
-    values.pop("frame")
+    chosen = values.pop("frame").chosen
     return page(
         "xtiger/queue.html",
         module_pairs=[(one.value, one.value) for one in Module],
         action_pairs=[(one, one) for one in ACTIONS],
         pausable=pausable,
-        kept={one: request.args[one] for one in ("org", *_FILTERS) if request.args.get(one)},
+        kept=_kept(request.args) | ({"org": chosen.id} if chosen else {}),
         **values,
     )
 
@@ -375,7 +390,7 @@ def queue_confirm() -> Any:
     question = say(
         "queue.confirm",
         count=formats.counted(len(ids), "record"),
-        calls=formats.counted(calls, "call"),
+        calls=cost(calls, frame.shown[0] if len(frame.shown) == 1 else None),
     )
     if len(ids) == _MOST:
         question = f"{question} {say('queue.confirm.most', most=f'{_MOST:,}')}"
@@ -385,7 +400,7 @@ def queue_confirm() -> Any:
         chosen=frame.chosen,
         scope=_scope(frame),
         cause=asked.cause,
-        kept=[(one, request.args[one]) for one in _FILTERS if request.args.get(one)],
+        kept=list(_kept(request.args).items()),
         sentence=example.sentence if example else None,
         question=question,
     )
@@ -393,9 +408,10 @@ def queue_confirm() -> Any:
 
 def _scope(frame: Frame) -> str | None:
     """To what the filters limit a press, where they do."""
-    kept = [request.args[one] for one in ("module", "action", "q") if request.args.get(one)]
-    if run := request.args.get("run"):
-        kept.append(f"Run {run}")
+    known = _kept(request.args)
+    kept = [known[one] for one in ("module", "action", "q") if one in known]
+    if "run" in known:
+        kept.append(f"Run {known['run']}")
     if frame.chosen:
         kept.insert(0, frame.chosen.name)
     return say("queue.confirm.scope", scope=", ".join(kept)) if kept else None
@@ -413,12 +429,12 @@ def queue_retry_all() -> Any:
     """Retries all that fail within the filters, if they are still as many as the person saw."""
     form = request.form
     organisation_id = whole(form.get("org"))
-    kept = {one: form[one] for one in _FILTERS if form.get(one)}
+    kept = _kept(form)
     with spoken():
         with xt().services.database.read() as session:
             ids = _ids(session, _asked(session, kept, organisation_id))
         if len(ids) != whole(form.get("count")):
-            fault(say("queue.moved", count=formats.counted(len(ids), "record")))
+            fault(say("queue.moved", count=f"{len(ids):,}"))
             return go("queue_confirm", org=organisation_id, **kept) if ids else go("queue")
         _say_retried(again(ids, who=name()))
     return go("queue", org=organisation_id)

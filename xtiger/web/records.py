@@ -25,11 +25,11 @@ from xtiger.domain.records import (
 )
 from xtiger.domain.selection import RuleKind
 from xtiger.engine import intake, scheduler
-from xtiger.engine.reckoning import reckoned
+from xtiger.engine.mapping.reckoning import reckoned
 from xtiger.engine.standing import Standing, standing, standings
 from xtiger.store import profiles
 from xtiger.store.models import LogEntry
-from xtiger.web import formats, lists
+from xtiger.web import filters, formats, lists
 from xtiger.web.access import can, needs
 from xtiger.web.actions import (
     back,
@@ -83,7 +83,7 @@ def _known(module: str, record_id: str) -> Record:
 @needs("records.read")
 def records_home() -> Any:
     """The first tab."""
-    org = lists.whole("org")
+    org = request.args.get("org")
     return redirect(url_for("xtiger.records", module=Module.INVOICES.value, org=org), 302)
 
 
@@ -97,6 +97,8 @@ def records(module: str = Module.INVOICES.value) -> Any:
         no_record()
     text = request.args.get("q", "").strip()[:200]
     status = request.args.get("status", "")
+    if info.statuses:
+        status = filters.one_of("status", status, info.statuses, module=chosen.value) or ""
     found = _browse(chosen, text or None, status or None)
     with xt().services.database.read() as session:
         frame = load(session)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from xtiger.domain.queueing import State
 from xtiger.engine.standing import held_sentence
-from xtiger.store import logs
+from xtiger.store import logs, sums
 from xtiger.store.models import LogEntry, Mail, Organisation, Run
 from xtiger.web import formats, lists
 from xtiger.web.access import needs
@@ -106,7 +106,7 @@ def _run(session: Session, run_id: int) -> dict[str, Any]:
         "percent": percent,
         "sentence": run_sentence(found, settled, due, held=_held(session, found)),
         "modules": modules,
-        "sums": logs.sums_by_currency(session, run_id),
+        "sums": sums.money_of_run(session, found),
         "causes": logs.failures_by_cause(session, run_id),
         "slice": entries,
         "mails": mails,
@@ -137,7 +137,7 @@ def run_sentence(found: Run, settled: int, due: int, *, held: str | None = None)
         return say("run.nothing" if found.kind == "scheduled" else "run.nothing.asked")
     return say(
         "run.done",
-        time=formats.span(found.ended_at - (found.started_at or found.asked_at)),
+        time=formats.lasted(found.started_at or found.asked_at, found.ended_at),
         succeeded=found.succeeded,
         unchanged=found.unchanged,
         failed=found.failed,

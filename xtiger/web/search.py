@@ -23,7 +23,8 @@ MOST = 20
 @needs("records.read")
 def search() -> Any:
     """Looks in every module of the CRM, and for Xero's ids and numbers."""
-    wanted = request.args.get("q", "").strip()[:200]
+    typed = request.args.get("q", "")
+    wanted = "".join(one for one in typed if one.isprintable()).strip()[:200]
     groups: list[tuple[Module, list[Record]]] = []
     if wanted:
         exact = _exact(wanted)

@@ -56,6 +56,7 @@ LOOKS: Mapping[str, Look] = {
     "waiting": Look("Waiting", "clock", "pending", "Waits its turn."),
     "active": Look("Running", "arrow-repeat", "running", "Is at work now."),
     "finished": Look("Finished", "check-circle", "succeeded", "Has ended."),
+    "stopped": Look("Stopped", "exclamation-triangle", "paused", "Ended before its work was done."),
     "connected": Look("Connected", "check-circle", "succeeded", "The consent works."),
     "disconnected": Look("Disconnected", "x-octagon", "failed", "Somebody must connect again."),
     "paused": Look("Paused", "pause-circle", "paused", "Organisation held."),

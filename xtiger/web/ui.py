@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from xtiger.domain.records import Module, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
 from xtiger.store import usage
 from xtiger.store.models import Organisation
-from xtiger.web import formats, lists, states, words
+from xtiger.web import filters, formats, forms, lists, states, words
 from xtiger.web.access import can
 from xtiger.web.frame import clock_time, now, xt, zone
 
@@ -37,8 +37,13 @@ class Ui:
     milliseconds = staticmethod(formats.milliseconds)
     printed = staticmethod(lists.printed)
     places = staticmethod(words.places)
+    told = staticmethod(filters.told)
     can = staticmethod(can)
     clock_time = staticmethod(clock_time)
+
+    def faults(self, form: Any) -> list[forms.Fault]:
+        """Every fault of a form, for the summary on top of it."""
+        return list(forms.faults(form))
 
     def calls_left(self, organisation: Organisation) -> int | None:
         """Calls left today, None where Xero has never said."""
@@ -58,10 +63,7 @@ class Ui:
 
     def lasted(self, start: datetime | None, end: datetime | None) -> str:
         """The time between two moments."""
-        if start is None:
-            return "–"
-        length: timedelta = (end or now()) - start
-        return formats.span(length)
+        return formats.lasted(start, end or now())
 
     def csrf(self) -> Markup:
         """The hidden field that every form carries."""

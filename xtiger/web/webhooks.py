@@ -6,8 +6,8 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from xtiger.domain.errors import XTigerError
-from xtiger.engine import webhooks
-from xtiger.engine.webhooks import Refusal
+from xtiger.engine.connection import webhooks
+from xtiger.engine.connection.webhooks import Refusal
 from xtiger.telemetry import logger
 from xtiger.web.frame import xt
 from xtiger.web.routes import Routes

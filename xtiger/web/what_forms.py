@@ -40,16 +40,6 @@ def _radio(label: str, choices: dict[str, str]) -> RadioField:
     return RadioField(label, choices=options)
 
 
-class _Minutes(WholeField):
-    """A whole number, or nothing: what isn't asked for may be left empty."""
-
-    def process_formdata(self, valuelist: list[Any]) -> None:
-        if valuelist and valuelist[0].strip():
-            super().process_formdata(valuelist)
-        else:
-            self.data = None
-
-
 class ProfileForm(FlaskForm):  # type: ignore[misc]
     """What syncs of one module to one organisation."""
 
@@ -93,7 +83,7 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
             "by sync": "only by Sync",
         },
     )
-    minutes = _Minutes("Minutes")
+    minutes = WholeField("Minutes")
     daily_at = StringField("Time of day", [at_most(8)])
     order = _radio("Order", {"normal": "normal", "strict": "strict"})
     retries = WholeField("Retries by schedule", [Optional(), between(Decimal(0), Decimal(20))])

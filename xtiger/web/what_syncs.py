@@ -16,13 +16,15 @@ from xtiger.domain.records import DOCUMENTS, Module, ModuleInfo
 from xtiger.domain.resources import CATALOGUE, RESOURCE_OF
 from xtiger.domain.selection import SyncProfile
 from xtiger.domain.zones import city, zone_name
-from xtiger.engine import counting, reference
+from xtiger.engine import counting, intake
+from xtiger.engine.connection import reference
 from xtiger.engine.counting import Count
 from xtiger.store import leases, profiles
 from xtiger.store.models import Organisation, Profile
-from xtiger.web import formats
+from xtiger.web import adding, formats
 from xtiger.web.access import can, needs
-from xtiger.web.actions import done, go, module_of, name
+from xtiger.web.actions import done, go, module_of, name, say_added, spoken
+from xtiger.web.actions import whole as parsed
 from xtiger.web.frame import clock_time, load, now, page, xt
 from xtiger.web.lists import whole
 from xtiger.web.routes import Routes
@@ -142,6 +144,63 @@ def what_save(org: int, module: str) -> Any:
         done(say("what.saved.none"))
     brought = 1 if counted.brought else None
     return go("what_profile", org=org, module=place.info.module.value, brought=brought)
+
+
+@routes.get("/what-syncs/<int:org>/<module>/add")
+@needs("run")
+def what_add_ask(org: int, module: str) -> Any:
+    """Asks before more than a few records are added: how many now, and the calls they take."""
+    place = _place(org, module)
+    where, count = place.info.module, 0
+    with spoken():
+        count, exact = _to_add(place)
+    if not count:
+        done(say("added.none"))
+        return go("what_profile", org=org, module=where.value)
+    return adding.ask(
+        place.organisation,
+        where,
+        count,
+        whole=exact,
+        action=url_for("xtiger.what_add", org=org, module=where.value),
+        back=url_for("xtiger.what_profile", org=org, module=where.value, brought=1),
+        hidden={},
+        crumbs=[
+            ("What syncs", url_for("xtiger.what_syncs")),
+            (
+                say("what.title", module=where.value, organisation=place.organisation.name),
+                url_for("xtiger.what_profile", org=org, module=where.value),
+            ),
+        ],
+    )
+
+
+@routes.post("/what-syncs/<int:org>/<module>/add")
+@needs("run")
+def what_add(org: int, module: str) -> Any:
+    """Adds what the profile selects and Xero hasn't as it is; many only once they were counted."""
+    place = _place(org, module)
+    where = place.info.module
+    seen = parsed(request.form.get("count"))
+    with spoken():
+        count, exact = _to_add(place)
+        # A count that was broken off says nothing of what changed.
+        if (exact and adding.moved(count, seen)) or (seen is None and count > adding.UNASKED):
+            back = "what_add_ask" if count else "what_profile"
+            return go(back, org=org, module=where.value)
+        added = intake.add_selected(xt().services, organisation_id=org, modules=[where], who=name())
+        what = formats.counted(added.count, where.singular)
+        say_added(added.count, added.first, added.last, what)
+    return go("what_profile", org=org, module=where.value)
+
+
+def _to_add(place: _Place) -> tuple[int, bool]:
+    return intake.would_add(
+        xt().services,
+        organisation_id=place.organisation.id,
+        module=place.info.module,
+        most=adding.MOST,
+    )
 
 
 @routes.post("/what-syncs/<int:org>/<module>/_live")

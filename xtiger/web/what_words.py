@@ -95,13 +95,50 @@ WORDS: Mapping[str, str] = {
     "accounts.none": "Nothing read yet.",
     "accounts.no_organisation": "No organisation is connected yet, so nothing was read.",
     "accounts.as_of": "{what} of {organisation} as of {time} ({age} ago).",
-    "accounts.refreshed": "{organisation} was read from Xero: {what}.",
+    "accounts.refreshed": "{organisation} was read from Xero ({calls}): {what}.",
     "accounts.empty": "{organisation} has none in Xero.",
     "accounts.no_match": "Nothing matches “{text}”.",
     "accounts.tracking": "{used} of 2 categories in use.",
     "accounts.unused": "–",
-    "accounts.fix": "Choose another in the mapping or on the product, or restore it in Xero, then "
-    "Refresh.",
+    "accounts.replace": "Replace {what} with another",
+    "accounts.fix": "Replace it here, choose another in the mapping or on the product, or restore "
+    "it in Xero, then Refresh.",
     "accounts.warnings": "One thing in use can't be used in Xero any more",
     "accounts.warnings.many": "{count} things in use can't be used in Xero any more",
+    "replace.ask": "Everything here that names the {noun} {old} of {organisation} gets another. "
+    "What is in Xero already stays as it is.",
+    "replace.with": "Replace with",
+    "replace.pick": "choose one",
+    "replace.alike": "Of its kind",
+    "replace.other": "Others",
+    "replace.help": "Only what Xero takes in all of these mappings is listed. Each of them becomes "
+    "a new version; Versions takes it back.",
+    "replace.records.ours": "{records}: the account on them is changed too.",
+    "replace.records.others": "They go to {organisations} too, with the same account. Whether it "
+    "can be used there is looked at once you press Replace.",
+    "replace.records.calls": "Sending them again takes at most {calls}.",
+    "replace.records.lookup": "{records}: a lookup in the mapping decides the {noun} of these; "
+    "change it in Mapping.",
+    "replace.records.theirs": "{records}: they belong to your CRM, so change the {noun} there.",
+    "replace.unused": "Nothing of {organisation} names it any more.",
+    "replace.none": "{organisation} has no other {noun} that all of these can take. Add one in "
+    "Xero, or restore this one, then Refresh.",
+    "replace.choose": "Choose what stands instead from the list. Nothing was changed.",
+    "replace.somebody": "Somebody",
+    "replace.moved": "{who} changed the mapping {mapping} meanwhile, so it wasn't changed. Look at "
+    "it here as it is now, and press Replace again.",
+    "replace.unfit": "{mapping} can't take it: {why} Nothing was changed.",
+    "replace.unfit.rest": "{mapping} can't take it: {why} It wasn't changed.",
+    "replace.also.wrong": "{records} go to {organisation} too, which can't use {new}: {why}",
+    "replace.also.named": "{records} go to {organisation} too, where account {new} is “{name}”.",
+    "replace.also": "Nothing was changed. Choose another one, or press Replace once more to do it "
+    "all the same.",
+    "replace.records.failed": "{count} failed for it. Once it is replaced, they can be retried.",
+    "replace.uncounted": "Who uses what couldn't be counted anew. Press Refresh on Xero Accounts.",
+    "replace.done": "{noun} {old} is replaced by {new}{where}.",
+    "replace.where.mappings": " in {mappings}",
+    "replace.where.records": " on {records}",
+    "replace.nothing": "Nothing names it any more, so nothing was changed.",
+    "replace.failed": "{count} still {verb} for it.",
+    "replace.retry": "Retry {count}?",
 }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xtiger.domain.records import Module
-from xtiger.web import map_words, what_words
+from xtiger.web import mail_words, map_words, what_words
 
 #: `{x}` is filled in by `say`.
 WORDS: Mapping[str, str] = {
     # errors
     "error.403": "Only {who} can open {page}. Your role is {role}.",
     "error.403.ask": "Ask {names}.",
-    "error.404": "No page here.",
+    "error.404": "No page here",
+    "error.404.why": "The address may be mistyped, or what it showed is no longer kept.",
     "error.404.record": "This record doesn't exist or you can't see it.",
     "error.500": "This page broke; your data is safe. Reference {reference}. "
     "It is in the server's log.",
@@ -27,6 +28,10 @@ WORDS: Mapping[str, str] = {
     "search.nothing": "Nothing is called “{q}”. Search by record number, name, e-mail, CRM id "
     "or Xero id.",
     "search.empty": "Search by record number, name, e-mail, CRM id or Xero id.",
+    # menu
+    "menu.waits": "in the Queue",
+    "menu.needs": "needing you",
+    "menu.warned": "to be replaced",
     # banner
     "banner.disconnected": "{organisation} is disconnected since {time}: {cause} "
     "{waiting} and go by themselves once reconnected.",
@@ -91,6 +96,10 @@ WORDS: Mapping[str, str] = {
     # queue
     "added": "Added {what} to the Queue, {places}.",
     "added.none": "Nothing to add: nothing more is selected than what is in Xero or in the Queue.",
+    "adding.ask": "Add {count} to the Queue? The schedule sends them: about {calls}.",
+    "adding.needed": "The contacts and items they need go first, if they aren't in Xero yet.",
+    "adding.too_many": "That is more than today's calls. What is left goes on tomorrow, in order.",
+    "adding.moved": "There are now {count}. Nothing was done; look again.",
     "sync.none": "Nothing to send: Xero already has everything selected.",
     "sync.none.open": "Nothing can go now: {what}. The Queue says why.",
     "sync.none.pending": "{count} in its turn or held",
@@ -166,6 +175,7 @@ WORDS: Mapping[str, str] = {
     "{failed} failed, {blocked} blocked.",
     "run.progress": "{done} of {due}",
     "run.nothing": "Nothing was due.",
+    "run.stopped": "It stopped before any record had its turn; what was due waits in its place.",
     "run.nothing.asked": "It had nothing to send: what it was asked for went with another run, "
     "failed before, or waits. The Queue says which.",
     "run.no_entries": "No record has been settled yet.",
@@ -247,37 +257,35 @@ WORDS: Mapping[str, str] = {
     "api.auto.help": "On: the schedule and changes send. Off: only Sync does.",
     "api.disconnect.help": "Nothing is deleted in Xero or the CRM. {waiting}. Links and logs stay.",
     "api.disconnected": "{organisation} is disconnected. Nothing was deleted.",
-    "api.refreshed": "Accounts and tax rates of {organisation} were read from Xero.",
     "api.reference.none": "Accounts and tax rates haven't been read yet.",
     **what_words.WORDS,
-    # e-mail notification
-    "mail.help": "These addresses get the mail after each sync, one address a line.",
-    "mail.saved": "Saved: {count} the mail after each sync.",
-    "mail.saved.none": "Saved: nobody gets a mail after a sync.",
-    "mail.nobody": "Nobody gets a mail after a sync yet.",
-    "mail.test.first": "Save an address first, or give one to test.",
-    "mail.own.on": "You get the mail after each sync at {address}.",
-    "mail.own.off": "You don't get the mail after each sync.",
-    "mail.none": "No report yet; the first comes after the next run.",
+    **mail_words.WORDS,
     **map_words.WORDS,
     # CRM forms
     "crm.saved": "{label} is saved.",
     "crm.saved.sync": "{label} is saved and on its way to Xero.",
+    "crm.changed": "Somebody saved this meanwhile. Your entries are below, unsaved; compare and "
+    "save again.",
     "crm.required": "(required)",
-    "crm.code.help": "Give a part number: Xero needs an item code of up to 30 characters.",
+    "crm.code.help": "Its item code in Xero, up to 30 characters; without one it isn't sent.",
     "crm.no_contacts": "An invoice needs a contact. Make one first.",
     "crm.lines.none": "Add at least one line.",
+    "crm.totals.none": "Totals are counted once what is marked is corrected.",
     "crm.more.tax": (
         "With “once a rate” the discount on all is taken off before tax, with “on each line” "
         "off the total."
     ),
     "crm.more.taxes": "A line with several taxes: write 4.5 + 10, or 10 + 5 compound, as its tax.",
     "crm.number.taken": "{number} is taken. Choose another number.",
-    "crm.code.taken": "Another product has the part number {code}.",
+    "crm.code.taken": "Another {singular} has the part number {code}.",
+    "crm.code.taken.by": (
+        "A {singular} has the part number {code}. In Xero both would be one item: choose another."
+    ),
     # forms
     "form.faults": "{count} to correct. Nothing was saved.",
+    "form.at": "{name}: {fault}",
     "form.required": "Fill in {label}.",
-    "form.number": "{value} isn't a number. Write it like 1150.00.",
+    "form.number": "{value} isn't a number. Write it like 1150.00, without commas.",
     "form.day": "{value} isn't a day. Write it like 2026-11-21.",
     "form.long": "{label} takes {most} characters; this has {count}.",
     "form.choice": "Choose one of the list.",
@@ -290,6 +298,19 @@ WORDS: Mapping[str, str] = {
     "form.whole": "{value} isn't a whole number.",
     # lists
     "list.filters": "Filters",
+    "filter.state": "“{value}” isn't a state; {shown} is shown.",
+    "filter.module": "“{value}” isn't a module; all modules are shown.",
+    "filter.action": "“{value}” isn't an action; all actions are shown.",
+    "filter.outcome": "“{value}” isn't an outcome; all outcomes are shown.",
+    "filter.run": "“{value}” isn't a run's number; all runs are shown.",
+    "filter.mail": "“{value}” isn't the status of a mail; all are shown.",
+    "filter.kind": "“{value}” isn't a kind of mail; all kinds are shown.",
+    "filter.status": "“{value}” isn't a status of {module}; all are shown.",
+    "filter.account": "“{value}” is neither active nor archived; both are shown.",
+    "filter.from": "“{value}” isn't a day such as 2026-11-21; earlier days are shown, too.",
+    "filter.to": "“{value}” isn't a day such as 2026-11-21; later days are shown, too.",
+    "filter.org": "“{value}” isn't an organisation here; the page is shown without it.",
+    "filter.place": "“{value}” isn't a place in this list; it is shown from its start.",
 }
 
 
@@ -311,7 +332,9 @@ PAGES: Mapping[str, str] = {
     "mapping": "Mapping",
     "what_syncs": "What syncs",
     "xero_accounts": "Xero Accounts",
-    "email_notification": "Email notification",
+    "email_": "Email notification",
+    "report": "Reports",
+    "settings": "Settings",
 }
 
 #: The roles that have a capability, as the sentence of a refusal names them.
@@ -328,6 +351,7 @@ ALLOWED: Mapping[str, str] = {
 COLUMNS: Mapping[Module, tuple[str, ...]] = {
     Module.CONTACTS: ("email", "phone", "city"),
     Module.PRODUCTS: ("name", "price"),
+    Module.SERVICES: ("name", "price"),
     Module.INVOICES: ("contact", "date", "total"),
 }
 

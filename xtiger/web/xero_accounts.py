@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from flask import abort, request
+from flask import abort, request, url_for
 
-from xtiger.engine import reference, uses
+from xtiger.domain.records import DOCUMENTS, DocumentType, Module
+from xtiger.engine.connection import reference
+from xtiger.engine.mapping import replacing, uses
 from xtiger.store import profiles
 from xtiger.store.models import Organisation, Reference
-from xtiger.web import formats
+from xtiger.web import filters, formats
 from xtiger.web.access import needs
 from xtiger.web.actions import done, go, spoken
 from xtiger.web.frame import Frame, load, page, xt
@@ -128,7 +131,7 @@ def xero_accounts() -> Any:
     """One list of one organisation: `?tab=`, `?q=`, `?status=`."""
     tab = TABS.get(request.args.get("tab", "accounts")) or abort(404)
     text = request.args.get("q", "").strip()[:200]
-    status = request.args.get("status", "")
+    status = filters.one_of("account", request.args.get("status"), _STATUSES) or ""
     with xt().services.database.read() as session:
         frame = load(session)
         organisation = _shown(frame)
@@ -153,23 +156,24 @@ def xero_accounts() -> Any:
         chosen_status=status,
         statuses=[(one, one.capitalize()) for one in _STATUSES[:2]],
         warnings=warned,
+        mapping_url=partial(_mapping_url, organisation.id),
+        replace_url=partial(_replace_url, organisation.id),
         tracking=say("accounts.tracking", used=active) if tab.kind == "tracking" else None,
-        calls=formats.counted(reference.CALLS, "call"),
+        calls=refresh_calls(),
     )
 
 
-@routes.post("/xero-accounts/<int:organisation_id>/refresh")
-@needs("setup")
-def xero_accounts_refresh(organisation_id: int) -> Any:
-    """Reads everything from Xero again."""
-    with xt().services.database.read() as session:
-        organisation = load(session).organisation(organisation_id)
-    if organisation is None:
-        abort(404)
+def refresh_calls() -> str:
+    """What a Refresh takes, as each button and sentence about it says."""
+    return formats.counted(reference.CALLS, "call")
+
+
+def read_again(organisation: Organisation) -> None:
+    """Reads everything of an organisation from Xero and says on the next page what it was."""
     with spoken():
-        reference.refresh_reference(xt().services, organisation_id, whole=True)
+        reference.refresh_reference(xt().services, organisation.id, whole=True)
         with xt().services.database.read() as session:
-            known = profiles.reference(session, organisation_id)
+            known = profiles.reference(session, organisation.id)
         what = ", ".join(
             formats.counted(_count(known.get(kind)), noun, plural)
             for kind, noun, plural in (
@@ -180,14 +184,48 @@ def xero_accounts_refresh(organisation_id: int) -> Any:
                 ("branding_themes", "branding theme", None),
             )
         )
-        done(say("accounts.refreshed", organisation=organisation.name, what=what))
+        calls = refresh_calls()
+        done(say("accounts.refreshed", organisation=organisation.name, calls=calls, what=what))
+
+
+@routes.post("/xero-accounts/<int:organisation_id>/refresh")
+@needs("setup")
+def xero_accounts_refresh(organisation_id: int) -> Any:
+    """Reads everything from Xero again."""
+    with xt().services.database.read() as session:
+        organisation = load(session).organisation(organisation_id)
+    if organisation is None:
+        abort(404)
+    read_again(organisation)
     tab = request.form.get("tab", "")
     return go("xero_accounts", org=organisation_id, tab=tab if tab in TABS else None)
 
 
 def _shown(frame: Frame) -> Organisation | None:
-    """The organisation that was chosen, else the first."""
-    return frame.chosen or (frame.organisations[0] if frame.organisations else None)
+    """The organisation that was chosen, else the first with a warning, else the first."""
+    warned = next((each for each, _warning in frame.warned), None)
+    return frame.chosen or warned or next(iter(frame.organisations), None)
+
+
+def _mapping_url(organisation_id: int, name: str) -> str:
+    """The page of a mapping by what people call it."""
+    places = (
+        (module, kind)
+        for module in Module
+        for kind in (DocumentType if module in DOCUMENTS else [None])
+    )
+    module, kind = next(place for place in places if uses.named(*place) == name)
+    values: dict[str, Any] = {"org": organisation_id, "module": module.value}
+    return url_for("xtiger.mapping_of", **values, type=kind.value if kind else None)
+
+
+def _replace_url(organisation_id: int, warning: uses.Warning) -> str | None:
+    """The page on which it is replaced by another; None for what has no other."""
+    old = replacing.Old(organisation_id, warning.kind, warning.code)
+    if old.kind not in replacing.KINDS or not old.value or not warning.use.words:
+        return None
+    values: dict[str, Any] = {"organisation_id": organisation_id, "code": old.code}
+    return url_for("xtiger.xero_accounts_replace", kind=old.kind, **values)
 
 
 def _count(kept: Reference | None) -> int:
@@ -200,7 +238,7 @@ def _lines(tab: Tab, kept: Reference | None, used: Mapping[str, uses.Use]) -> Se
     found = []
     for row in kept.data:
         cells = tab.cells(row)
-        use = used.get(cells[0])
+        use = _of_category(cells[0], used) if tab.kind == "tracking" else used.get(cells[0])
         found.append(
             Line(
                 cells,
@@ -211,6 +249,13 @@ def _lines(tab: Tab, kept: Reference | None, used: Mapping[str, uses.Use]) -> Se
         )
     # What is archived stands last; else as people look it up.
     return sorted(found, key=lambda each: (each.status != "Active", each.cells[0].casefold()))
+
+
+def _of_category(name: str, used: Mapping[str, uses.Use]) -> uses.Use:
+    """Who uses a tracking category, or one of its options."""
+    lead = f"{name}: ".casefold()
+    named = [use for code, use in used.items() if f"{code}: ".casefold().startswith(lead)]
+    return uses.Use(list(dict.fromkeys(one for use in named for one in use.mappings)))
 
 
 def _matches(line: Line, text: str, status: str) -> bool:
