@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product
+from xtiger.crm.builtin import Contact, Invoice, InvoiceLine, Product, Service
 from xtiger.domain.records import Change, ChangeKind, Module, RecordRef
 from xtiger.engine.services import Services
 from xtiger.store import leases, outbox, profiles
@@ -23,13 +23,15 @@ def contact(session: Session, name: str = "Ana Lee Ltd", **fields: Any) -> Conta
 
 
 def product(session: Session, code: str = "W-1", price: str = "100.00", **fields: Any) -> Product:
-    row = Product(
-        code=code,
-        name=fields.pop("name", f"Widget {code}"),
-        price=Decimal(price),
-        tax_rate=Decimal(15),
-        **fields,
-    )
+    return _sold(session, Product, code, price, {"name": f"Widget {code}"} | fields)
+
+
+def service(session: Session, code: str = "S-1", price: str = "80.00", **fields: Any) -> Service:
+    return _sold(session, Service, code, price, {"name": f"Work {code}"} | fields)
+
+
+def _sold(session: Session, model: Any, code: str, price: str, fields: dict[str, Any]) -> Any:
+    row = model(code=code, price=Decimal(price), tax_rate=Decimal(15), **fields)
     session.add(row)
     session.flush()
     return row
@@ -38,7 +40,7 @@ def product(session: Session, code: str = "W-1", price: str = "100.00", **fields
 def invoice(
     session: Session, number: str, buyer: Contact, *lines: tuple[Any, ...], **fields: Any
 ) -> Invoice:
-    """Lines are (product or None, quantity, price[, discount[, tax]])."""
+    """Lines are (product, service or None, quantity, price[, discount[, tax]])."""
     row = Invoice(
         number=number,
         contact_id=buyer.id,
@@ -53,7 +55,7 @@ def invoice(
         row.lines.append(
             InvoiceLine(
                 place=place,
-                product_id=what.id if what else None,
+                **({what.line_column: what.id} if what else {}),
                 description=what.name if what else "Work",
                 quantity=Decimal(quantity),
                 unit_price=Decimal(price),

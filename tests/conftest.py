@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -18,10 +19,12 @@ from hypothesis import settings as trying
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
+from tests import compiled
+from tests.postgres import Lent
 from xtiger import sandbox
 from xtiger.crm.builtin import crm_of
 from xtiger.domain.meeting import MET
-from xtiger.engine import connect
+from xtiger.engine.connection import connect
 from xtiger.engine.services import Services, SystemClock
 from xtiger.settings import Settings
 from xtiger.store import seen
@@ -30,6 +33,8 @@ from xtiger.store.schema import Database, migrate
 from xtiger.xero.client import XeroClient
 
 pytest_plugins = ("tests.witness.plugin",)
+
+compiled.share()
 
 # The same examples in every `make test`, so that a failure can be seen again; `make prove` tries
 # others.
@@ -47,6 +52,8 @@ _LONGEST = (
     "faults/test_fault_table.py",
     "engine/test_housekeeping.py",
     "engine/test_doctor.py",
+    "engine/test_report_year.py",
+    "engine/test_alert_scale.py",
     "fleet/test_sync_due.py",
     "fleet/test_fleet.py",
     "fleet/test_figures.py",
@@ -55,6 +62,8 @@ _LONGEST = (
     "fleet/test_turns.py",
     "packaging/test_wheel.py",
     "faults/test_chaos_small.py",
+    "engine/test_report_mails.py",
+    "engine/test_report_delivery.py",
     "web/test_access.py",
     "web/test_plans.py",
     "browser/test_main_job.py",
@@ -74,6 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay until the end: no need to look through them for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a real PostgreSQL that pip installed.
@@ -88,7 +103,8 @@ def postgres_server() -> Iterator[str]:
         admin = create_engine(url, isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
             # No test pulls the machine's plug, and each makes a database and drops it again.
-            for setting in ("fsync", "full_page_writes"):
+            # What a planner knows changes only where a test asks for it.
+            for setting in ("fsync", "full_page_writes", "autovacuum"):
                 connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
         admin.dispose()
@@ -97,12 +113,12 @@ def postgres_server() -> Iterator[str]:
 
 
 @contextmanager
-def _on(server: str, template: str = "template1") -> Iterator[str]:
-    """The URL of a database of its own, with what is in the template."""
+def _on(server: str) -> Iterator[str]:
+    """The URL of an empty database of its own."""
     name = f"t{os.urandom(6).hex()}"
     admin = create_engine(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
     yield admin.url.set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -150,10 +166,18 @@ def migrated_sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'xtiger.sqlite')}"
 
 
+@pytest.fixture(scope="session")
+def lent_database(postgres_server: str, migrated_template: str) -> Iterator[Lent]:
+    """A migrated database that is emptied after each test."""
+    lent = Lent(postgres_server, migrated_template)
+    yield lent
+    lent.close()
+
+
 @pytest.fixture
-def migrated_postgresql_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
+def migrated_postgresql_url(lent_database: Lent) -> Iterator[str]:
     """A migrated database of its own on that server."""
-    with _on(postgres_server, migrated_template) as url:
+    with lent_database.use() as url:
         yield url
 
 

@@ -39,7 +39,7 @@ _STEPS = {
     "journal: open": ("store/journal", "open_attempt"),
     "journal: close": ("store/journal", "close_by_id"),
     "journal: body": ("store/journal", "packed"),
-    "tokens: ready": ("engine/tokens", "_fresh"),
+    "tokens: ready": ("engine/connection/tokens", "_fresh"),
     "xero: send, read the answer": ("xero/client", "save_many"),
     "settle: decide": ("engine/settle", "take"),
     "settle: write": ("engine/settle", "write"),

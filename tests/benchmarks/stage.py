@@ -272,7 +272,7 @@ def stage(
         engine.ring = KeyRing([key])
         engine.services = engine.worker("bench")
         try:
-            ids = engine.connect("Kauri Trading")
+            ids = engine.connect("Kauri Trading", met=False)
             with made.write() as session:
                 session.execute(update(Profile).values(rule="all"))
             yield Stage(engine, xero, ids["Kauri Trading"], key)

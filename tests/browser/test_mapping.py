@@ -27,7 +27,8 @@ from tests.web.conftest import People
 from xtiger.crm.builtin import CONTACTS
 from xtiger.crm.sql import Snapshot, SqlCrm, SqlModule
 from xtiger.domain.records import Field, Module, ModuleInfo, RecordRef
-from xtiger.engine import connect, intake, scheduler
+from xtiger.engine import intake, scheduler
+from xtiger.engine.connection import connect
 from xtiger.extension import XTiger
 from xtiger.settings import Settings
 from xtiger.store.schema import Database, migrate
@@ -258,6 +259,23 @@ def test_the_old_version_is_restored_in_one_click(host: Host, chromium: Browser)
     expect(page.get_by_text("v1 is in use again, as v3.")).to_be_visible()
     chosen = page.get_by_label("CRM field or value for EmailAddress")
     expect(chosen).to_have_value("field:email")
+    assert said == []
+
+
+def test_choosing_a_transform_changes_no_field_behind_ones_back(
+    host: Host, chromium: Browser
+) -> None:
+    """A formula names its fields itself: the list says so, and names no other field."""
+    organisation = host.connect()
+    page, said = opened(chromium)
+    page.goto(f"{host.url}/xtiger/mapping/{organisation}/Contacts")
+    chosen = page.get_by_label("CRM field or value for EmailAddress")
+    transform = page.get_by_label("Transform for EmailAddress")
+    expect(chosen).to_have_value("field:email")
+    transform.select_option("formula")
+    expect(chosen).to_have_value("made")
+    transform.select_option("text")
+    expect(chosen).not_to_have_value(re.compile("field:(?!email)"))
     assert said == []
 
 

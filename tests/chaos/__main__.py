@@ -129,6 +129,17 @@ class Crew:
                 self._look_after(hand)
             self._look()
             time.sleep(0.01)
+        self._thaw()
+
+    def _thaw(self) -> None:
+        """Lets go on who is frozen: another of its calls may hold SQLite's only write lock."""
+        for hand in self.hands:
+            if (
+                hand.process is not None
+                and hand.process.is_alive()
+                and is_stopped(hand.process.pid)
+            ):
+                os.kill(hand.process.pid, signal.SIGCONT)
 
     def survive(self) -> None:
         """From now on nobody dies: whoever is doomed is replaced."""

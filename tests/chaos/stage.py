@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, text, update
 from xtiger import fleet
 from xtiger.app import create_app
 from xtiger.demo.browser import Browser
-from xtiger.engine import connect
+from xtiger.engine.connection import connect
 from xtiger.engine.services import Services
 from xtiger.store.models import Profile
 from xtiger.store.schema import migrate

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
@@ -19,7 +19,7 @@ import pytest
 
 from tests.contract.conftest import SandboxClient
 from xtiger.domain import exactjson
-from xtiger.domain.defaults import DEFAULTS
+from xtiger.domain.defaults import DEFAULTS, Row
 from xtiger.domain.mapping import (
     BuildContext,
     Built,
@@ -52,6 +52,27 @@ TAX_SETS: tuple[tuple[Tax, ...], ...] = (
     (("Sales tax", D("8.875"), False),),
     (("State", D("4.5"), False), ("City", D(10), False)),
     (("GST", D(10), False), ("PST", D(5), True)),
+    # Of an equal percentage as others, and made of other parts.
+    (("GST", D(10), False), ("PST", D(5), False)),
+    (("VAT", D("15.5"), False),),
+)
+#: What lines are tracked by: the CRM's word, and the option of Xero that it is.
+REGIONS = {None: None, "": None, "North": "North", " south ISLAND": "South Island"}
+TRACKED = (
+    Row.from_json(
+        {
+            "to": "Tracking1",
+            "from": {"transform": "field", "field": "region"},
+            "category": "Region",
+        }
+    ),
+    Row.from_json(
+        {
+            "to": "Tracking2",
+            "from": {"transform": "constant", "value": "spring"},
+            "category": "Campaign",
+        }
+    ),
 )
 
 #: How many documents of a hundred are of which kind.
@@ -233,6 +254,7 @@ def record(one: Typed, number: int, chance: random.Random) -> Record:
             "unit_price": line.price,
             "discount": line.percent,
             "discount_amount": line.off,
+            "region": chance.choice(list(REGIONS)),
             **_taxes(line.taxes),
         }
         for place, line in enumerate(one.lines, 1)
@@ -271,6 +293,15 @@ def _taxes(taxes: Sequence[Tax]) -> dict[str, Any]:
     return {"tax_rate": None, "taxes": listed}
 
 
+def _parts(record: Record, line: Mapping[str, Any]) -> list[tuple[Decimal, bool]]:
+    """The taxes of a line, as those of a tax rate are told."""
+    if record.fields["amounts"] == "no tax":
+        return []
+    if listed := line.get("taxes"):
+        return sorted((tax["rate"], tax["compound"]) for tax in listed)
+    return [(line["tax_rate"], False)] if line["tax_rate"] else []
+
+
 # -- Xero -------------------------------------------------------------------------------------
 
 
@@ -286,25 +317,46 @@ class Books:
                     for name, rate, compound in taxes
                 ]
                 if parts:
-                    name = f"{side} {len(parts)} {'+'.join(part['Rate'] for part in parts)}"
+                    words = (f"{rate}{' compound' if late else ''}" for _, rate, late in taxes)
+                    name = f"{side} {' + '.join(words)}"
                     rate = {"Name": name, "ReportTaxType": side, "TaxComponents": parts}
                     client.created("TaxRates", rate)
         for code in sorted(set(CURRENCIES) - {"NZD"}):
             client.put("Currencies", {"Code": code})
+        for category, options in (("Region", ("North", "South Island")), ("Campaign", ("Spring",))):
+            made = client.created("TrackingCategories", {"Name": category})
+            for option in options:
+                path = f"TrackingCategories/{made['TrackingCategoryID']}/Options"
+                assert client.put(path, {"Name": option}).status_code == 200
         buyer = client.created("Contacts", {"Name": "Ana Lee Ltd"})
         read = {
             name: exactjson.loads(client.get(name).content)[name]
-            for name in ("Organisation", "Accounts", "TaxRates", "Currencies")
-            if name != "Organisation"
+            for name in ("Accounts", "TaxRates", "Currencies", "TrackingCategories")
+        }
+        self.parts = {
+            each["TaxType"]: sorted(
+                (part["Rate"], part["IsCompound"] is True)
+                for part in each["TaxComponents"]
+                if part["Rate"]
+            )
+            for each in read["TaxRates"]
         }
         organisation = exactjson.loads(client.get("Organisation").content)["Organisations"][0]
         facts = OrganisationFacts.from_xero(
-            organisation, read["Accounts"], read["TaxRates"], read["Currencies"]
+            organisation,
+            read["Accounts"],
+            read["TaxRates"],
+            read["Currencies"],
+            tracking=read["TrackingCategories"],
         )
         self.context = BuildContext(facts, {BUYER: Parent(buyer["ContactID"])})
-        self.mappers = {
-            kind: compile_template(MappingTemplate.from_json(DEFAULTS[Module.INVOICES, kind]))
+        plain = {
+            kind: MappingTemplate.from_json(DEFAULTS[Module.INVOICES, kind])
             for kind in DocumentType
+        }
+        self.mappers = {
+            kind: compile_template(replace(one, lines=(*one.lines, *TRACKED)))
+            for kind, one in plain.items()
         }
         self.memories = {kind: Memory() for kind in DocumentType}
 
@@ -359,6 +411,12 @@ def test_xero_counts_the_crm_s_total_or_the_document_is_refused_with_its_class(
             assert element["Total"] == total, said
             for name in ("SubTotal", "TotalTax", "Total"):
                 assert element[name] == built.meant[name], said
+            # Every line of the document is one line in Xero, before discounts and charges.
+            for line, item in zip(record.lines, element["LineItems"], strict=False):
+                assert books.parts[item["TaxType"]] == _parts(record, line), said
+                wanted = {"Campaign": "Spring", "Region": REGIONS[line["region"]]}
+                tracked = {one["Name"]: one["Option"] for one in item["Tracking"]}
+                assert tracked == {name: of for name, of in wanted.items() if of}, said
             sent += 1
         waiting.clear()
 

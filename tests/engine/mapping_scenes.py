@@ -8,8 +8,9 @@ from typing import Any
 from tests.conftest import Engine
 from xtiger.domain.defaults import MappingTemplate, Row
 from xtiger.domain.records import DocumentType, Module, Record
-from xtiger.engine import mappings
-from xtiger.engine.mappings import Bench, Subject
+from xtiger.domain.targets import LINE_TARGETS
+from xtiger.engine.mapping import mappings
+from xtiger.engine.mapping.mappings import Bench, Subject
 from xtiger.store.templates import Place
 
 INVOICE = DocumentType.INVOICE
@@ -26,7 +27,7 @@ def constant(value: str) -> dict[str, Any]:
 def changed(template: MappingTemplate, to: str, source: dict[str, Any] | None, **how: Any) -> Any:
     """The template with one row of its fields, or of its lines, made anew; None takes it out."""
     made = [] if source is None else [Row.from_json({"to": to, "from": source, **how})]
-    part = "lines" if to in {"Description", "ItemCode", "AccountCode", "TaxType"} else "fields"
+    part = "lines" if to in LINE_TARGETS else "fields"
     rows = [row for row in getattr(template, part) if row.to != to]
     return replace(template, **{part: tuple(rows + made)})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,8 @@ from tests.contract.conftest import SandboxClient
 from xtiger.crm.builtin import Contact, Invoice, Product
 from xtiger.domain.records import RecordRef
 from xtiger.engine import intake, scheduler
+from xtiger.engine.reporting import reports, subscriptions
+from xtiger.engine.reporting.subscriptions import Choices
 from xtiger.engine.services import Services
 from xtiger.store import logs, queue
 from xtiger.store.models import (
@@ -101,6 +103,13 @@ def work(engine: Engine, services: Services | None = None) -> None:
         ids = [row.id for row in session.scalars(select(Organisation).order_by(Organisation.id))]
     for one in ids:
         scheduler.work(services, one)
+    reports.report_ended(services)
+
+
+def hear(services: Services, addresses: Iterable[str]) -> None:
+    """These addresses hear of each sync."""
+    for address in addresses:
+        subscriptions.subscribe(services, address, Choices(after_sync=True), who="Ana")
 
 
 def items(engine: Engine, module: str | None = None) -> list[QueueItem]:

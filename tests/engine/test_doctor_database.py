@@ -25,8 +25,8 @@ from tests.engine.scenes import (
 from tests.engine.test_housekeeping import services_on
 from tests.store.history import fill, organisations
 from xtiger.domain.records import Module, RecordRef
-from xtiger.engine import doctor
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep import doctor
 from xtiger.store import profiles, queue, structure
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import (

@@ -16,20 +16,28 @@ from sqlalchemy import event, func, select, text, update
 from tests.conftest import Engine
 from tests.engine.scenes import Death, ShiftedClock
 from tests.store.history import fill, organisations
-from xtiger.engine import housekeeping, scheduler
-from xtiger.engine.housekeeping import clean, when_due
+from xtiger.domain import reporting as report
+from xtiger.domain.reporting import Period
+from xtiger.engine import scheduler
+from xtiger.engine.reporting import reports, subscriptions
+from xtiger.engine.reporting.subscriptions import Choices
 from xtiger.engine.services import Services, SystemClock
+from xtiger.engine.upkeep import housekeeping
+from xtiger.engine.upkeep.housekeeping import clean, when_due
 from xtiger.settings import Settings
-from xtiger.store import retention
+from xtiger.store import mailbox, retention
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import (
     Attempt,
     AttemptElement,
+    Awake,
     Binding,
     LogEntry,
     Mail,
     QueueItem,
+    ReportPeriod,
     Run,
+    Subscription,
 )
 from xtiger.store.retention import Kind
 from xtiger.store.schema import MOST_ROWS, Database, migrate
@@ -90,6 +98,8 @@ def test_what_is_old_goes_and_what_is_young_stays(old: Services) -> None:
         Kind.ITEMS: 400,
         Kind.MAILS: 30,
         Kind.RUNS: 30,
+        Kind.PERIODS: 0,
+        Kind.AWAKE: 0,
     }
     database = old.database
     assert ids(database, Run) == ids(database, Attempt) == list(range(31, 61))
@@ -101,6 +111,65 @@ def test_what_is_old_goes_and_what_is_young_stays(old: Services) -> None:
     for table in ("xtiger_queue", "xtiger_log", "xtiger_mail", "xtiger_run"):
         assert set(after[table]) <= set(before[table])
     assert clean(old).taken == dict.fromkeys(Kind, 0)
+
+
+def test_what_was_told_long_ago_goes_and_is_never_told_again(database: Database) -> None:
+    """Ana got 60 daily reports, Bo his last one long ago; the log of times at work is as old."""
+    organisations(database, "Kauri")
+    services = services_on(database)
+    daily = Choices(daily=True, zone="UTC")
+    ana = subscriptions.subscribe(services, "ana@example.com", daily, who="Cy")
+    bo = subscriptions.subscribe(services, "bo@example.com", daily, who="Cy")
+    today = NOW.date()
+    with database.write() as session:
+        for back in range(60, 0, -1):
+            at = NOW - timedelta(days=back - 1)
+            session.add(Awake(began_at=at - timedelta(hours=20), last_at=at - timedelta(hours=1)))
+            for reader in (ana, bo)[: 2 if back > 50 else 1]:
+                period = Period.of(report.Kind.DAILY, today - timedelta(days=back), "UTC")
+                session.add(claim_of(reader, period, at))
+                session.flush()  # one after the other, as they were made
+    kept = clean(services)
+    assert (kept.taken[Kind.PERIODS], kept.taken[Kind.AWAKE]) == (30 + 9, 30)
+    with database.read() as session:
+        rows = session.execute(select(ReportPeriod.subscription_id, ReportPeriod.starts_on)).all()
+        told = {reader: sorted(day for one, day in rows if one == reader) for reader in (ana, bo)}
+        # Nobody knows of a time before what is kept.
+        long_ago = NOW - timedelta(days=40)
+        assert mailbox.asleep(session, long_ago, NOW - timedelta(days=35)) is None
+        assert mailbox.asleep(session, NOW - timedelta(days=5), NOW)
+    assert told == {
+        ana: [today - timedelta(days=back) for back in range(30, 0, -1)],
+        bo: [today - timedelta(days=51)],
+    }
+    with database.write() as session:
+        for row in session.scalars(select(Subscription)):
+            row.made_at = row.daily_from = NOW - timedelta(days=60)
+            row.next_at = NOW - timedelta(days=1)
+    reports.send_due(services)
+    with database.read() as session:
+        made = session.scalars(select(Mail.subscription_id)).all()
+    assert set(made) == {bo}, "Ana has had all of hers"
+    assert clean(services).taken[Kind.PERIODS] == 1, "Bo's old one: newer ones stand for it now"
+    subscriptions.remove(services, ana, who="Cy")
+    services.clock.sleep(40 * 86_400)
+    clean(services)
+    with database.read() as session:
+        assert set(session.scalars(select(ReportPeriod.subscription_id))) == {bo}
+
+
+def claim_of(reader: int, period: Period, at: datetime) -> ReportPeriod:
+    return ReportPeriod(
+        subscription_id=reader,
+        kind=period.kind.value,
+        starts_on=period.first,
+        ends_on=period.behind,
+        start=period.start,
+        end=period.end,
+        zone=period.zone,
+        why="Nothing failed.",
+        made_at=at,
+    )
 
 
 def test_of_a_call_whose_bytes_go_hash_and_ids_stay(old: Services) -> None:
@@ -315,6 +384,8 @@ def test_two_schedulers_at_once_are_harmless(database: Database) -> None:
         Kind.ITEMS: 2000,
         Kind.MAILS: 30,
         Kind.RUNS: 30,
+        Kind.PERIODS: 0,
+        Kind.AWAKE: 0,
     }
     both = [services_on(database), services_on(database)]
     found: list[Any] = []
@@ -457,6 +528,8 @@ def test_no_statement_reads_a_large_table_as_a_whole(grown: Database) -> None:
         Kind.ITEMS: 200,
         Kind.MAILS: 10,
         Kind.RUNS: 10,
+        Kind.PERIODS: 0,
+        Kind.AWAKE: 0,
     }
     assert len(found) > 30
     big = ("xtiger_queue", "xtiger_log", "xtiger_attempt", "xtiger_attempt_element")

@@ -17,8 +17,8 @@ from tests.engine.scenes import (
     sync,
 )
 from xtiger.domain.errors import PermanentError, TransientError
-from xtiger.engine import connect, tokens
-from xtiger.engine.reference import RULES
+from xtiger.engine.connection import connect, tokens
+from xtiger.engine.connection.reference import RULES
 from xtiger.ports import Access, Answer, Call, Minute, Usage
 from xtiger.store import usage
 from xtiger.store.models import UsageDay

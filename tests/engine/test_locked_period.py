@@ -8,19 +8,22 @@ from typing import Any
 from tests.conftest import Engine
 from tests.engine.scenes import (
     KAURI,
+    ShiftedClock,
     change_profile,
     control,
     crm,
+    fault,
     in_xero,
     invoices,
     item_of,
+    log_of,
     organisation,
     retry,
     sync,
     writes,
 )
 from xtiger.crm.builtin import Invoice
-from xtiger.engine import connect
+from xtiger.engine.connection import connect
 
 JUNE = "2026-06-30"
 
@@ -117,3 +120,48 @@ def test_a_document_saved_anew_in_a_locked_period_is_unchanged_not_refused(
     change(engine, row, status="Sent")  # which no mapping sends
     sync(engine)
     assert item_of(engine, "INV-1").state == "unchanged"
+
+
+def test_the_log_says_from_when_to_when_a_date_was_moved(engine: Engine) -> None:
+    row = begin(engine, "first open day")
+    change(engine, row, due_date=date(2026, 6, 20))
+    sync(engine)
+    [found] = in_xero(engine, "Invoices")
+    days = found["DateString"][:10], found["DueDateString"][:10]
+    assert days == ("2026-07-01", "2026-07-18")
+    said = [one.sentence for one in log_of(engine, "INV-1")]
+    assert said == [
+        "Created in Xero and read back. Its date went from 3 Jun 2026 to 1 Jul 2026, its due date "
+        "from 20 Jun 2026 to 18 Jul 2026: the period up to 30 Jun 2026 is locked in Xero.",
+    ]
+    # What is unchanged says nothing, and a later due day stays as it was agreed.
+    change(engine, row, status="Sent")
+    sync(engine)
+    assert item_of(engine, "INV-1").state == "unchanged"
+    assert len([one for one in log_of(engine, "INV-1") if "went from" in one.sentence]) == 1
+    change(engine, row, due_date=date(2026, 7, 20))
+    sync(engine)
+    [found] = in_xero(engine, "Invoices")
+    assert (found["DateString"][:10], found["DueDateString"][:10]) == ("2026-07-01", "2026-07-20")
+    assert log_of(engine, "INV-1")[-1].sentence == (
+        "Updated in Xero and read back. Its date went from 3 Jun 2026 to 1 Jul 2026: the period up "
+        "to 30 Jun 2026 is locked in Xero."
+    )
+
+
+def test_a_moved_date_is_told_once_when_xero_has_it(each_engine: Engine) -> None:
+    """Not at each try of a call that Xero doesn't take, and also where its answer was lost."""
+    engine = each_engine
+    begin(engine, "first open day")
+    fault(engine, "status", status=503, count=1, resource="Invoices", method="PUT")
+    sync(engine)
+    assert log_of(engine, "INV-1") == []
+    fault(engine, "reset", method="PUT", resource="Invoices", after_store=True)
+    sync(engine, engine.worker("second", clock=ShiftedClock(4000)))
+    sync(engine, engine.worker("third", clock=ShiftedClock(8000)))
+    assert item_of(engine, "INV-1").state == "succeeded"
+    said = [one.sentence for one in log_of(engine, "INV-1") if "went from" in one.sentence]
+    assert said == [
+        "Created in Xero and read back. Its date went from 3 Jun 2026 to 1 Jul 2026: the period up "
+        "to 30 Jun 2026 is locked in Xero."
+    ]

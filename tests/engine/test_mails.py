@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from email import message_from_bytes
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.engine.scenes import (
     ShiftedClock,
     change_organisation,
     crm,
+    hear,
     invoices,
     rows_of,
     runs,
@@ -28,7 +30,10 @@ from tests.engine.scenes import (
     work,
 )
 from xtiger.domain.errors import PermanentError
-from xtiger.engine import reports, scheduler
+from xtiger.domain.reporting import Kind
+from xtiger.engine import scheduler
+from xtiger.engine.reporting import letters, reports, subscriptions
+from xtiger.engine.reporting.asked import Asked, by_hand
 from xtiger.engine.services import Services
 from xtiger.mail import FlaskMail
 from xtiger.store.models import Connection, Mail
@@ -84,7 +89,7 @@ def test_each_recipient_gets_one_mail_a_run(each_engine: Engine, postbox: Postbo
     assert subject == "[XTiger] Kauri Trading: 3 synced, nothing to do"
     [run] = runs(engine)
     reports.report_run(services, run.id)
-    reports.send_waiting(services)
+    letters.send_waiting(services)
     assert len(postbox.taken) == 2
     assert {mail.state for mail in rows_of(engine, Mail)} == {"sent"}
 
@@ -122,26 +127,30 @@ def test_a_mail_that_is_refused_for_now_waits_and_goes_later_once(
     [mail] = rows_of(engine, Mail)
     assert (mail.state, mail.tries) == ("waiting", 1)
     assert "451" in str(mail.why)
-    reports.send_waiting(mailing(engine, postbox, seconds=5))
+    letters.send_waiting(mailing(engine, postbox, seconds=5))
     assert rows_of(engine, Mail)[0].tries == 1
     postbox.refuse = None
-    reports.send_waiting(mailing(engine, postbox, seconds=100))
-    reports.send_waiting(mailing(engine, postbox, seconds=5000))
+    letters.send_waiting(mailing(engine, postbox, seconds=100))
+    letters.send_waiting(mailing(engine, postbox, seconds=5000))
     assert len(postbox.taken) == 1
     assert rows_of(engine, Mail)[0].state == "sent"
 
 
-def test_a_mail_server_that_never_takes_it_is_given_up_in_the_end(
+def test_a_mail_server_that_never_takes_it_is_given_up_after_two_weeks(
     engine: Engine, postbox: Postbox
 ) -> None:
     engine.connect(KAURI)
     invoices(engine)
     postbox.refuse = "451 no"
     sync(engine, mailing(engine, postbox, to=("ana@example.com",)))
-    for hours in range(1, 20):
-        reports.send_waiting(mailing(engine, postbox, seconds=hours * 4000))
+    for hours in range(1, 14 * 24, 6):
+        letters.send_waiting(mailing(engine, postbox, seconds=hours * 3600))
     [mail] = rows_of(engine, Mail)
-    assert (mail.state, mail.tries) == ("failed", reports.MOST_TRIES)
+    assert (mail.state, mail.tries) == ("waiting", 57)
+    letters.send_waiting(mailing(engine, postbox, seconds=15 * 86_400))
+    [mail] = rows_of(engine, Mail)
+    assert mail.state == "failed"
+    assert "451 no" in str(mail.why)
 
 
 def test_a_mail_refused_for_good_is_not_sent_again(engine: Engine, postbox: Postbox) -> None:
@@ -150,15 +159,17 @@ def test_a_mail_refused_for_good_is_not_sent_again(engine: Engine, postbox: Post
     postbox.refuse = "550 no such user"
     sync(engine, mailing(engine, postbox, to=("ana@example.com",)))
     assert rows_of(engine, Mail)[0].state == "failed"
+    postbox.refuse = None
+    assert letters.send_waiting(mailing(engine, postbox, seconds=5000)) == 0
 
 
 def test_no_address_can_put_lines_into_the_header(engine: Engine, postbox: Postbox) -> None:
-    services = mailing(engine, postbox)
+    services = mailing(engine, postbox, to=())
     for address in ("a@example.com\r\nBcc: all@example.com", "a@example.com,b@example.com", "x"):
         with pytest.raises(PermanentError, match="Not an e-mail address"):
-            reports.set_recipients(services, [address], who="Ana")
-    reports.set_recipients(services, [" ana@example.com ", "ana@example.com"], who="Ana")
-    assert reports.recipients(services) == ["ana@example.com"]
+            hear(services, [address])
+    hear(services, [" ana@example.com "])
+    assert [row.address for row in subscriptions.subscriptions(services)] == ["ana@example.com"]
 
 
 def test_no_name_from_the_crm_or_xero_can_put_lines_into_the_header(
@@ -187,8 +198,31 @@ def test_the_same_trouble_is_mailed_once(engine: Engine, postbox: Postbox) -> No
         sync(engine, services)
     assert len(runs(engine)) == 3
     assert [message["Subject"] for _to, message in postbox.taken] == [
-        "[XTiger] Kauri Trading: 0 synced, nothing to do"
+        "[XTiger] Kauri Trading: must be connected again; 0 synced"
     ]
+
+
+def test_a_broken_consent_is_named_apart_from_records(engine: Engine, postbox: Postbox) -> None:
+    engine.connect(KAURI)
+    stranger(engine).created("Invoices", stranger(engine).invoice(InvoiceNumber="INV-9"))
+    invoices(engine, first=9)  # its number is taken: it needs somebody
+    sync(engine)
+    invoices(engine)
+    with engine.database.write() as session:
+        session.query(Connection).one().broken = "The consent ended. Connect again."
+    sync(engine, mailing(engine, postbox, to=("ana@example.com",)))
+    [mail] = rows_of(engine, Mail)
+    assert mail.subject == "[XTiger] Kauri Trading: must be connected again; 0 synced, 1 needs you"
+    assert "Kauri Trading must be connected again; 0 synced, 1 needs you." in mail.text
+    assert "- The consent ended. Connect again." in mail.text
+    day = engine.services.clock.now().date()
+    asked = Asked(Kind.DAILY, day, zone="UTC", language="de")
+    letter = by_hand(engine.services, asked)
+    sentence = "Kauri Trading muss neu verbunden werden; 1 übertragen, 1 wartet auf Sie."
+    assert sentence in " ".join(letter.text.split())
+    long_ago = replace(asked, day=day - timedelta(days=9))
+    told = by_hand(engine.services, long_ago).text
+    assert "verbunden" not in told.split("Was jetzt")[0]
 
 
 def test_a_mail_claimed_by_two_processes_is_sent_once(
@@ -202,5 +236,5 @@ def test_a_mail_claimed_by_two_processes_is_sent_once(
     sync(engine, quiet)
     assert len(rows_of(engine, Mail)) == 2
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(reports.send_waiting, [mailing(engine, postbox) for _ in range(3)]))
+        list(pool.map(letters.send_waiting, [mailing(engine, postbox) for _ in range(3)]))
     assert len(postbox.taken) == 2

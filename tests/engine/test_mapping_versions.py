@@ -23,8 +23,9 @@ from tests.engine.mapping_scenes import (
 from xtiger.domain import exactjson
 from xtiger.domain.records import Module
 from xtiger.domain.transforms import TemplateFault
-from xtiger.engine import kept_tests, mappings
-from xtiger.engine.mapping_versions import (
+from xtiger.engine.mapping import kept_tests, mappings
+from xtiger.engine.mapping.mappings import Bench
+from xtiger.engine.mapping.versions import (
     Refused,
     carried_from,
     exported,
@@ -32,7 +33,6 @@ from xtiger.engine.mapping_versions import (
     restore,
     save,
 )
-from xtiger.engine.mappings import Bench
 from xtiger.store import templates
 from xtiger.store.templates import Stale
 

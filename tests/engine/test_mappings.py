@@ -31,12 +31,13 @@ from xtiger.domain import exactjson
 from xtiger.domain.automap import proposals
 from xtiger.domain.defaults import MappingTemplate
 from xtiger.domain.records import DocumentType, Field, FieldKind, Module
-from xtiger.engine import connect, mapping_checks, mapping_trials, mappings
-from xtiger.engine.mapping_versions import (
+from xtiger.engine.connection import connect
+from xtiger.engine.mapping import checks, mappings, trials
+from xtiger.engine.mapping.mappings import Bench
+from xtiger.engine.mapping.versions import (
     Refused,
     save,
 )
-from xtiger.engine.mappings import Bench
 from xtiger.store import journal
 
 
@@ -128,7 +129,7 @@ def test_an_empty_crm_shows_an_invented_record_that_would_go(
 ) -> None:
     at = bench(engine, kauri, module)
     subject = mappings.invented(at, date(2026, 11, 21))
-    tried = mapping_trials.trial(engine.services, at, in_use(at), subject)
+    tried = trials.trial(engine.services, at, in_use(at), subject)
     assert tried.faults == ()
     assert tried.action == "create"
     found = results(at, subject, in_use(at))
@@ -141,7 +142,7 @@ def test_an_empty_crm_shows_an_invented_record_that_would_go(
 def test_a_trial_is_the_very_request_that_a_sync_sends(engine: Engine, on: Bench) -> None:
     """The payload of Test, then what the local Xero got, byte for byte of its JSON."""
     scenes.invoices(engine, goods=True)
-    before = mapping_trials.trial(engine.services, on, in_use(on), newest(engine, on))
+    before = trials.trial(engine.services, on, in_use(on), newest(engine, on))
     assert before.action == "create"
     assert before.faults == ()
     assert [what.split()[0] for what in before.subject.missing] == ["contact", "product"]
@@ -153,7 +154,7 @@ def test_a_trial_is_the_very_request_that_a_sync_sends(engine: Engine, on: Bench
     real = sent["Invoices"][0]["Contact"]["ContactID"]
     tried["Invoices"][0]["Contact"]["ContactID"] = real
     assert tried == sent
-    after = mapping_trials.trial(engine.services, on, in_use(on), newest(engine, on))
+    after = trials.trial(engine.services, on, in_use(on), newest(engine, on))
     assert (after.action, after.subject.missing) == ("none", ())
 
 
@@ -164,7 +165,7 @@ def test_totals_are_counted_as_xero_counts_them(engine: Engine, on: Bench) -> No
         rows = [(None, "1", "25.06"), (None, "1", "25.61"), (None, "1", "25.63")]
         made = books.invoice(session, "INV-1", buyer, *rows)
     scenes.tick(engine, made)
-    tried = mapping_trials.trial(engine.services, on, in_use(on), newest(engine, on))
+    tried = trials.trial(engine.services, on, in_use(on), newest(engine, on))
     scenes.sync(engine)
     (theirs,) = scenes.in_xero(engine, "Invoices")
     counted = tried.counted
@@ -180,7 +181,7 @@ def test_totals_are_counted_as_xero_counts_them(engine: Engine, on: Bench) -> No
 def test_preflights_verdict_is_part_of_a_trial(engine: Engine, on: Bench) -> None:
     scenes.invoices(engine)
     wrong = changed(in_use(on), "InvoiceNumber", constant("№ 1"))
-    tried = mapping_trials.trial(engine.services, on, wrong, newest(engine, on))
+    tried = trials.trial(engine.services, on, wrong, newest(engine, on))
     assert tried.faults == (
         "Xero takes only plain letters, digits and signs in a number, not “№ 1”. "
         "Give another number.",
@@ -192,9 +193,9 @@ def test_a_trial_sends_nothing(engine: Engine, on: Bench) -> None:
     scenes.invoices(engine, 3)
     calls = len(engine.requests())
     for record in mappings.records_here(engine.services, on):
-        mapping_trials.trial(engine.services, on, in_use(on), subject_of(engine, on, record))
-    mapping_trials.would_change(engine.services, on, in_use(on), most=100)
-    mapping_checks.checks(engine.services, on, in_use(on))
+        trials.trial(engine.services, on, in_use(on), subject_of(engine, on, record))
+    trials.would_change(engine.services, on, in_use(on), most=100)
+    checks.checks(engine.services, on, in_use(on))
     assert len(engine.requests()) == calls
     assert scenes.items(engine) == []
 
@@ -207,7 +208,7 @@ def test_an_update_shows_only_what_would_be_sent(engine: Engine, kauri: int) -> 
     at = bench(engine, kauri, Module.CONTACTS)
     with scenes.crm(engine) as session:
         session.get_one(Contact, made.id).phone = None
-    tried = mapping_trials.trial(engine.services, at, in_use(at), newest(engine, at))
+    tried = trials.trial(engine.services, at, in_use(at), newest(engine, at))
     assert tried.action == "update"
     element = json.loads(tried.request)["Contacts"][0]
     assert element["Phones"] == [{"PhoneType": "DEFAULT", "PhoneNumber": ""}]
@@ -226,7 +227,7 @@ def test_saving_counts_the_records_in_xero_that_would_change_and_sync_sends_exac
     scenes.sync(engine)
     first = {"transform": "default", "of": [field("reference"), constant("none")]}
     template = changed(in_use(on), "Reference", first, too_long="cut")
-    found = mapping_trials.would_change(engine.services, on, template, most=100)
+    found = trials.would_change(engine.services, on, template, most=100)
     assert (len(found.refs), found.looked, found.whole, found.broken) == (5, 8, True, ())
     assert save(engine.services, on, template, seen=1, who="Ana").version == 2
     before = len(scenes.writes(engine, "Invoices"))
@@ -235,7 +236,7 @@ def test_saving_counts_the_records_in_xero_that_would_change_and_sync_sends_exac
     assert sum(len(call["elements"]) for call in sent) == 5
     states = [state for label, state in scenes.queue_of(engine)[-8:]]
     assert sorted(states) == ["succeeded"] * 5 + ["unchanged"] * 3
-    after = mapping_trials.would_change(
+    after = trials.would_change(
         engine.services, bench(engine, on.place.organisation_id), template, most=100
     )
     assert (after.refs, after.looked) == ((), 8)
@@ -244,11 +245,11 @@ def test_saving_counts_the_records_in_xero_that_would_change_and_sync_sends_exac
 def test_the_count_says_what_it_looked_at_and_what_couldnt_go(engine: Engine, on: Bench) -> None:
     scenes.invoices(engine, 7)
     scenes.sync(engine)
-    part = mapping_trials.would_change(
+    part = trials.would_change(
         engine.services, on, changed(in_use(on), "Reference", constant("x")), most=4
     )
     assert (len(part.refs), part.looked, part.whole) == (4, 4, False)
-    broken = mapping_trials.would_change(
+    broken = trials.would_change(
         engine.services, on, changed(in_use(on), "DueDate", field("number")), most=100
     )
     assert (len(broken.broken), broken.refs) == (7, ())
@@ -260,7 +261,7 @@ def test_the_count_says_what_it_looked_at_and_what_couldnt_go(engine: Engine, on
 
 
 def check_codes(engine: Engine, on: Bench, template: MappingTemplate) -> dict[str, bool]:
-    found = mapping_checks.checks(engine.services, on, template)
+    found = checks.checks(engine.services, on, template)
     return {one.code: one.good for one in found}
 
 
@@ -279,7 +280,7 @@ def test_products_without_a_part_number_are_counted_and_named(engine: Engine, on
         books.product(session, "W-1")
         for number in range(12):
             session.add(Product(name=f"Loose {number}", price=Decimal(1)))
-    found = mapping_checks.checks(engine.services, on, in_use(on))
+    found = checks.checks(engine.services, on, in_use(on))
     blank = next(one for one in found if one.code == "blank")
     assert dict(blank.values) == {
         "count": "12 products",
@@ -297,11 +298,11 @@ def test_a_rate_that_xero_hasnt_and_one_that_differs_are_said(engine: Engine, on
         for line in made.lines:
             line.tax_rate = Decimal("12.5")
     scenes.tick(engine, made)
-    found = mapping_checks.checks(engine.services, on, in_use(on))
+    found = checks.checks(engine.services, on, in_use(on))
     (none,) = (one for one in found if one.code == "rates.none")
     assert dict(none.values) == {"label": "Tax %", "rate": "12.5"}
     named = replace(in_use(on), tax_types={Decimal("12.5"): "OUTPUT2"})
-    found = mapping_checks.checks(engine.services, on, named)
+    found = checks.checks(engine.services, on, named)
     (differs,) = (one for one in found if one.code == "rates.differ")
     assert dict(differs.values) == {
         "label": "Tax %",
@@ -309,7 +310,7 @@ def test_a_rate_that_xero_hasnt_and_one_that_differs_are_said(engine: Engine, on
         "tax": "OUTPUT2",
         "theirs": "15",
     }
-    wrong = mapping_checks.problems(on, named)
+    wrong = checks.problems(on, named)
     assert wrong == (
         ("taxes", "12.5", "CRM tax is 12.5 %, Xero's OUTPUT2 is 15 %. Choose another."),
     )
@@ -347,7 +348,7 @@ def test_an_account_archived_in_xero_is_found_on_saving(engine: Engine, on: Benc
     archived = replace(account, status="ARCHIVED")
     others = tuple(one for one in on.facts.accounts if one.code != "200")
     facts = replace(on.facts, accounts=(*others, archived))
-    wrong = mapping_checks.problems(replace(on, facts=facts), in_use(on))
+    wrong = checks.problems(replace(on, facts=facts), in_use(on))
     assert [one[1:] for one in wrong] == [
         ("AccountCode", "Account 200 is archived. Choose another account.")
     ]
@@ -356,7 +357,7 @@ def test_an_account_archived_in_xero_is_found_on_saving(engine: Engine, on: Benc
 def test_a_tax_that_the_account_cant_take_names_the_legal_ones(engine: Engine, on: Bench) -> None:
     template = changed(in_use(on), "AccountCode", constant("200"))
     template = changed(template, "TaxType", constant("INPUT2"))
-    (wrong,) = mapping_checks.problems(on, template)
+    (wrong,) = checks.problems(on, template)
     assert wrong.sentence.startswith("INPUT2 can't be used with account 200. Legal for it: ")
 
 
@@ -408,6 +409,6 @@ def test_before_anything_was_read_the_page_says_so(engine: Engine, unread: Bench
     fields, lines = proposals(template, unread.info)
     template = replace(template, fields=fields, lines=lines)
     assert check_codes(engine, unread, template) == {"required": True, "unread": False}
-    tried = mapping_trials.trial(engine.services, unread, template, newest(engine, unread))
+    tried = trials.trial(engine.services, unread, template, newest(engine, unread))
     assert "aren't read yet" in tried.faults[0]
     assert save(engine.services, unread, template, seen=0, who="Ana").version == 1

@@ -19,8 +19,8 @@ from tests.engine.mapping_scenes import (
 )
 from xtiger.crm.builtin import Contact
 from xtiger.domain.records import Module
-from xtiger.engine import mapping_trials
-from xtiger.engine.mapping_versions import (
+from xtiger.engine.mapping import trials
+from xtiger.engine.mapping.versions import (
     save,
 )
 
@@ -102,6 +102,38 @@ def test_a_field_only_written_while_blank_is_written_once(engine: Engine, kauri:
         assert of_contact(engine)["EmailAddress"] == there
 
 
-def mappings_trial(engine: Engine, organisation: int) -> mapping_trials.Trial:
+def mappings_trial(engine: Engine, organisation: int) -> trials.Trial:
     at = bench(engine, organisation, Module.CONTACTS)
-    return mapping_trials.trial(engine.services, at, in_use(at), newest(engine, at))
+    return trials.trial(engine.services, at, in_use(at), newest(engine, at))
+
+
+@pytest.mark.parametrize("seconds", [200, 500])
+@pytest.mark.parametrize("overwrite", ["never", "blank"])
+def test_an_update_whose_answer_was_lost_forgets_nothing_of_what_isnt_overwritten(
+    engine: Engine, kauri: int, overwrite: str, seconds: float
+) -> None:
+    """Replayed, or sent anew after a look-up: its bytes don't name the fields that were held."""
+    at = bench(engine, kauri, Module.CONTACTS)
+    template = changed(in_use(at), "EmailAddress", field("email"), overwrite=overwrite)
+    number = changed(template, "Phones.DEFAULT.PhoneNumber", field("phone"), overwrite=overwrite)
+    save(engine.services, at, number, seen=1, who="Ana")
+    with scenes.crm(engine) as session:
+        made = books.contact(session, phone="1", email="a@lee.test")
+    scenes.tick(engine, made)
+    scenes.sync(engine)
+    with scenes.crm(engine) as session:
+        row = session.get_one(Contact, made.id)
+        row.phone, row.email, row.last_name = "2", "b@lee.test", "Lee"
+    scenes.ask(engine, kauri)
+    scenes.die_at(engine, kauri, "answered")
+    scenes.survive(engine, kauri, seconds)
+    assert scenes.all_ended(engine)
+    calls = len(scenes.writes(engine, "Contacts"))
+    with scenes.crm(engine) as session:
+        row = session.get_one(Contact, made.id)
+        row.phone, row.email = "3", "c@lee.test"
+    scenes.sync(engine)
+    one = of_contact(engine)
+    assert (one["Phones"]["DEFAULT"], one["EmailAddress"]) == ("1", "a@lee.test")
+    assert one["LastName"] == "Lee"
+    assert len(scenes.writes(engine, "Contacts")) == calls, "what isn't sent is no change"

@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import Engine
 from tests.engine.scenes import KAURI, rows_of
-from xtiger.engine import connect
-from xtiger.engine.permissions import EXTRAS, lacking, scopes
+from xtiger.engine.connection import connect
+from xtiger.engine.connection.permissions import EXTRAS, lacking, scopes
 from xtiger.store.models import Connection
 
 GRANULAR = (

@@ -23,9 +23,9 @@ from tests.engine.scenes import (
     work,
     writes,
 )
-from xtiger.engine import connect
+from xtiger.engine.connection import connect
+from xtiger.engine.connection.reference import RULES
 from xtiger.engine.drain import REFERENCE_AGE
-from xtiger.engine.reference import RULES
 from xtiger.store.models import Reference
 
 

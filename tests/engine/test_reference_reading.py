@@ -27,9 +27,11 @@ from tests.engine.scenes import (
 from xtiger.crm.builtin import Product
 from xtiger.domain.errors import XTigerError
 from xtiger.domain.schedules import Schedule, When
-from xtiger.engine import doctor, reference, uses
-from xtiger.engine.reference import BESIDES, CALLS, NIGHT, RULES
+from xtiger.engine.connection import reference
+from xtiger.engine.connection.reference import BESIDES, CALLS, NIGHT, RULES
+from xtiger.engine.mapping import uses
 from xtiger.engine.services import Services
+from xtiger.engine.upkeep import doctor
 from xtiger.store import profiles
 
 
@@ -154,8 +156,8 @@ def test_who_uses_an_account_is_counted(engine: Engine) -> None:
     reference.refresh_reference(engine.services, one, whole=True)
     with engine.database.read() as session:
         found = uses.uses(session, one)["accounts"]
-    assert (found["260"].words, found["200"].words) == ("3 products", "2 mappings")
-    assert found["200"].mappings == ["Products", "Invoice"]
+    assert (found["260"].words, found["200"].words) == ("3 products", "3 mappings")
+    assert found["200"].mappings == ["Products", "Services", "Invoice"]
 
 
 def test_the_night_warns_of_an_archived_account_until_nobody_uses_it(
@@ -173,16 +175,21 @@ def test_the_night_warns_of_an_archived_account_until_nobody_uses_it(
     reference.nightly(night(engine))
     assert warned(engine, one) == [
         "Account 260 is archived in Xero, used by 1 product.",
-        "Account 300 is archived in Xero, used by 2 mappings.",
+        "Account 300 is archived in Xero, used by 3 mappings.",
     ]
     with crm(engine) as session:
         session.get(Product, goods.id).sales_account = "200"
     reference.refresh_reference(engine.services, one, whole=True)
-    assert warned(engine, one) == ["Account 300 is archived in Xero, used by 2 mappings."]
+    assert warned(engine, one) == ["Account 300 is archived in Xero, used by 3 mappings."]
     [finding] = [
         each for each in doctor.examine(engine.services).findings if each.check == "archived"
     ]
-    assert finding.sentence == f"{KAURI}: Account 300 is archived in Xero, used by 2 mappings."
+    assert finding.sentence == f"{KAURI}: Account 300 is archived in Xero, used by 3 mappings."
+    with engine.database.read() as session:
+        shown = uses.kept_warnings(session, [one])
+    assert [(each.cause, each.users) for each in shown[one]] == [
+        ("Account 300 is archived in Xero", "3 mappings")
+    ], "what every page shows is what was found"
 
 
 def test_records_that_fail_for_it_are_counted_in_the_warning(engine: Engine) -> None:
@@ -192,7 +199,7 @@ def test_records_that_fail_for_it_are_counted_in_the_warning(engine: Engine) -> 
     reference.refresh_reference(engine.services, one, whole=True)
     sync(engine)
     assert warned(engine, one) == [
-        "Account 200 is archived in Xero, used by 2 mappings, 3 failed records."
+        "Account 200 is archived in Xero, used by 3 mappings, 3 failed records."
     ]
 
 
@@ -220,3 +227,21 @@ def test_a_refusal_leaves_what_was_read_before(engine: Engine) -> None:
         reference.refresh_reference(engine.services, one, whole=True)
     assert {kind: row.read_at for kind, row in kept(engine, one).items()} == before
     assert organisation(engine).name == KAURI
+
+
+def test_whatever_reads_the_accounts_finds_what_is_archived(each_engine: Engine) -> None:
+    """Before a run only what rules go by is read; what every page shows follows at once."""
+    engine = each_engine
+    one = engine.connect(KAURI)[KAURI]
+
+    def shown() -> list[str]:
+        with engine.database.read() as session:
+            found = uses.kept_warnings(session, [one])
+        return [each.cause for each in found.get(one, [])]
+
+    assert shown() == []
+    archive(engine, "300")
+    reference.refresh_reference(engine.services, one)
+    assert shown() == ["Account 300 is archived in Xero"]
+    with engine.database.read() as session:
+        assert shown() == [each.cause for each in uses.warnings(session, one)]

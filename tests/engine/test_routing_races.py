@@ -30,7 +30,8 @@ from tests.engine.scenes import (
 from xtiger.crm.builtin import Invoice
 from xtiger.domain.errors import PermanentError, XTigerError
 from xtiger.domain.records import DocumentType
-from xtiger.engine import connect, intake, scheduler, standing
+from xtiger.engine import intake, scheduler, standing
+from xtiger.engine.connection import connect
 from xtiger.store import queue
 from xtiger.store.models import Flag, Profile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from tests.engine.scenes import (
     change_organisation,
     created,
     fault,
+    hear,
     invoices,
     items,
     kept,
@@ -30,10 +32,12 @@ from tests.engine.scenes import (
     work,
     writes,
 )
-from xtiger.engine import connect, intake, pausing, reports, scheduler
-from xtiger.ports import Letter
+from xtiger.engine import intake, pausing, scheduler
+from xtiger.engine.connection import connect
+from xtiger.engine.reporting import letters, reports, subscriptions
+from xtiger.ports import Letter, MailServer
 from xtiger.store import logs, profiles, queue
-from xtiger.store.models import Connection, Mail, QueueItem
+from xtiger.store.models import Connection, Mail, QueueItem, RunMail
 
 
 def test_a_run_counts_its_records_and_not_how_often_each_was_looked_at(engine: Engine) -> None:
@@ -77,15 +81,16 @@ def test_the_mail_of_a_run_survives_a_death_right_after_its_end(
 ) -> None:
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
-    reports.set_recipients(engine.services, ["ana@example.com"], who="Ana")
+    hear(engine.services, ["ana@example.com"])
     ask(engine, one)
 
     def die(*_: Any) -> None:
         raise Death
 
     monkeypatch.setattr(reports, "report_run", die)
+    scheduler.work(engine.services, one)
     with pytest.raises(Death):
-        scheduler.work(engine.services, one)
+        reports.report_ended(engine.services)
     monkeypatch.undo()
     [run] = runs(engine)
     assert (run.ended_at is not None, run.reported, rows_of(engine, Mail)) == (True, False, [])
@@ -95,29 +100,73 @@ def test_the_mail_of_a_run_survives_a_death_right_after_its_end(
     assert (mail.run_id, mail.recipient, mail.state) == (run.id, "ana@example.com", "waiting")
 
 
+class Meanwhile(ShiftedClock):
+    """The real time; the first who asks for it has somebody change something right before."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__()
+        self.changes = [change]
+
+    def now(self) -> Any:
+        if self.changes:
+            self.changes.pop()()
+        return super().now()
+
+
+@pytest.mark.parametrize(("kind", "mails"), [("instant", 1), ("scheduled", 0)])
+def test_who_hears_of_a_run_is_as_it_stands_when_that_is_noted(
+    engine: Engine, kind: str, mails: int
+) -> None:
+    one = engine.connect(KAURI)[KAURI]
+    invoices(engine)
+    hear(engine.services, ["ana@example.com"])
+    with engine.database.write() as session:
+        now = engine.services.clock.now()
+        run = logs.ask_run(session, one, kind=kind, requested_by="Ana", now=now)
+    scheduler.work(engine.services, one)
+    [ana] = subscriptions.subscriptions(engine.services)
+
+    def another() -> None:
+        """Ana is taken out and Bo put in while the run's figures are being counted."""
+        subscriptions.remove(engine.services, ana.id, who="Cy")
+        hear(engine.services, ["bo@example.com"])
+
+    reports.report_run(engine.worker("second", clock=Meanwhile(another)), run.id)
+    assert [row.mailbox for row in rows_of(engine, RunMail)] == ["bo@example.com"]
+    assert [mail.recipient for mail in rows_of(engine, Mail)] == ["bo@example.com"] * mails
+    assert runs(engine)[0].reported
+
+
 def test_a_letter_that_cannot_be_written_does_not_stop_the_others(engine: Engine) -> None:
     one = engine.connect(KAURI)[KAURI]
     invoices(engine)
-    reports.set_recipients(engine.services, [f"m{n}@example.com" for n in range(3)], who="Ana")
+    addresses = [f"m{n}@example.com" for n in range(3)]
+    hear(engine.services, addresses)
     taken: list[str] = []
 
     class Fragile:
-        def send(self, letter: Letter) -> None:
+        def has_server(self) -> bool:
+            return True
+
+        def send(self, letter: Letter, _server: MailServer | None = None) -> None:
             if letter.recipient == "m0@example.com":
                 raise LookupError("unknown encoding")
             taken.append(letter.recipient)
 
+        def check(self, _server: MailServer | None = None) -> None:
+            return None
+
     ask(engine, one)
     services = replace(engine.services, mail=Fragile())
-    scheduler.work(services, one)
+    work(engine, services)
     assert taken == ["m1@example.com", "m2@example.com"]
     mails = {mail.recipient: mail for mail in rows_of(engine, Mail)}
     assert mails["m0@example.com"].state == "waiting"
     assert mails["m0@example.com"].why == "It couldn't be sent: LookupError. The log says more."
     for days in range(1, 16):
-        reports.send_waiting(replace(services, clock=ShiftedClock(days * 86_400)))
+        letters.send_waiting(replace(services, clock=ShiftedClock(days * 86_400)))
     mails = {mail.recipient: mail for mail in rows_of(engine, Mail)}
-    assert (mails["m0@example.com"].state, mails["m0@example.com"].tries) == ("failed", 12)
+    assert (mails["m0@example.com"].state, mails["m0@example.com"].tries) == ("failed", 15)
     assert taken == ["m1@example.com", "m2@example.com"]
 
 

@@ -30,7 +30,8 @@ from tests.engine.scenes import (
 )
 from xtiger.crm.builtin import Invoice
 from xtiger.domain.errors import PermanentError
-from xtiger.engine import beats, connect, intake, pausing, scheduler
+from xtiger.engine import beats, intake, pausing, scheduler
+from xtiger.engine.connection import connect
 from xtiger.store.models import OutboxRow, Template
 
 

@@ -39,7 +39,8 @@ from tests.engine.scenes import (
     work,
 )
 from xtiger.domain.errors import AuthorisationError, PermanentError, TransientError
-from xtiger.engine import connect, intake, scheduler, tokens
+from xtiger.engine import intake, scheduler
+from xtiger.engine.connection import connect, tokens
 from xtiger.ports import TokenSet
 from xtiger.store import leases, logs
 from xtiger.store.crypto import KeyRing
@@ -51,7 +52,7 @@ ROOT = Path(__file__).parents[2]
 PROCESS = """
 import os, sys
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
-from xtiger.engine import tokens
+from xtiger.engine.connection import tokens
 from xtiger.engine.services import Services, SystemClock
 from xtiger.settings import Settings
 from xtiger.store.crypto import KeyRing

@@ -235,3 +235,29 @@ def test_a_deleted_record_stays_in_xero_and_is_not_sent_again(engine: Engine) ->
     assert created(engine, "Contacts") == ["Ana Lee Ltd"]
     assert len(writes(engine)) == 1
     assert kept(engine)["contacts"] == 1
+
+
+def test_a_name_that_xero_takes_otherwise_is_said_in_the_log_once(engine: Engine) -> None:
+    """Xero takes no < or > in a contact's name; the record goes, and its log says how."""
+    engine.connect(KAURI)
+    with crm(engine) as session:
+        row = books.contact(session, "Aroha & Söhne <Ltd>")
+    tick(engine, row)
+    sync(engine)
+    [found] = in_xero(engine, "Contacts")
+    assert found["Name"] == "Aroha & Söhne Ltd"
+    label = "Aroha & Söhne <Ltd>"
+    said = "Xero takes no < or > in a name: “Aroha & Söhne <Ltd>” is “Aroha & Söhne Ltd” there."
+    assert [one.sentence for one in log_of(engine, label)] == [
+        f"Created in Xero and read back. {said}"
+    ]
+    for changes in ({"phone": "+64 21 000 000"}, {"name": "Aroha > Söhne"}):
+        with crm(engine) as session:
+            for name, value in changes.items():
+                setattr(session.get(Contact, row.id), name, value)
+        sync(engine)
+    assert log_of(engine, label)[-1].sentence == "Updated in Xero and read back."
+    assert log_of(engine, "Aroha > Söhne")[-1].sentence == (
+        "Updated in Xero and read back. Xero takes no < or > in a name: “Aroha > Söhne” is “Aroha "
+        "Söhne” there."
+    )

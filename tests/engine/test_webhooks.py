@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import Engine
 from tests.engine.scenes import KAURI, THAMES, ShiftedClock, organisation, rows_of
-from xtiger.engine import beats, scheduler, webhooks
+from xtiger.engine import beats, scheduler
+from xtiger.engine.connection import webhooks
 from xtiger.engine.services import Services
 from xtiger.store import inbox
 from xtiger.store.models import Organisation, Setting, Webhook, XeroChange

@@ -30,7 +30,8 @@ from tests.engine.scenes import (
 )
 from xtiger.domain.errors import TransientError
 from xtiger.domain.records import DocumentType
-from xtiger.engine import connect, scheduler
+from xtiger.engine import scheduler
+from xtiger.engine.connection import connect
 from xtiger.engine.services import Services
 from xtiger.ports import Access, Answer, Call, TokenSet
 from xtiger.store.models import Connection

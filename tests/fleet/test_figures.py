@@ -21,7 +21,8 @@ from tests.engine.scenes import (
     tick,
 )
 from tests.fleet.yard import Yard
-from xtiger.engine import figures, intake
+from xtiger.engine import intake
+from xtiger.engine.upkeep import figures
 from xtiger.store import workers
 from xtiger.store.schema import Database
 from xtiger.telemetry import may_read_figures

@@ -18,12 +18,12 @@ from tests.conftest import Engine
 from tests.engine.scenes import KAURI
 from tests.fleet.conftest import yard_on
 from tests.fleet.yard import Yard, until
-from xtiger.engine.watchdog import ENDED, Watchdog
+from xtiger.engine.upkeep.watchdog import ENDED, Watchdog
 from xtiger.store.models import Organisation, Worker
 
 #: Seconds of silence that end the processes here: more than a third of their leases of 9 s.
 SILENCE = 4.0
-IMPATIENT = f"from xtiger.engine import watchdog; watchdog.LEAST = {SILENCE}"
+IMPATIENT = f"from xtiger.engine.upkeep import watchdog; watchdog.LEAST = {SILENCE}"
 
 
 class Line:

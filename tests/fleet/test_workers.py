@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+from tests.locks import until_waiting
 from tests.store.conftest import NOW
 from xtiger.store import profiles, workers
 from xtiger.store.schema import Database
@@ -82,6 +83,18 @@ def test_of_processes_that_ask_at_once_one_gets_the_beat(
     for thread in [threads(ask) for _ in range(4)]:
         thread.join()
     assert sorted(taken) == [False, False, False, True]
+
+
+def test_two_that_come_first_at_once_dont_break_each_other(
+    database: Database, threads: Callable[..., threading.Thread]
+) -> None:
+    ends: list[bool] = []
+    with database.write() as session:
+        assert not workers.take_schedule(session, now=NOW, every=INTERVAL)
+        other = threads(lambda: ends.append(take(database, timedelta())))
+        until_waiting(database)
+    other.join()
+    assert ends == [False]
 
 
 def test_a_clock_that_was_put_back_doesnt_stop_the_schedule(database: Database) -> None:

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 from flask_security import verify_password
@@ -19,6 +20,7 @@ from xtiger import app as standalone
 from xtiger import cli
 from xtiger.accounts import User
 from xtiger.cli import main, plainly
+from xtiger.demo import show
 from xtiger.demo.browser import NotThere
 from xtiger.store import schema
 from xtiger.store.crypto import kept
@@ -74,10 +76,45 @@ def test_an_instance_folder_that_cant_be_made(tmp_path: Path) -> None:
     assert "can't be made: Not a directory. Name another in XTIGER_INSTANCE." in said
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["worker", "sync --due", "queue", "logs", "report --period daily --print", "doctor"],
+)
+def test_a_mistyped_instance_folder_isnt_made(tmp_path: Path, command: str) -> None:
+    for folder in (tmp_path / "instanec", tmp_path):
+        said = one_sentence(start(folder, *command.split()))
+        assert said == (
+            f"No instance of XTiger is in {folder}. Name its folder in XTIGER_INSTANCE; a new one "
+            "is made by: xtiger migrate"
+        )
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_that_is_given_the_keys_needs_no_folder_beforehand(tmp_path: Path) -> None:
+    url, keys = f"sqlite:///{tmp_path / 'x.sqlite'}", Fernet.generate_key().decode()
+    migrate(Database(url))
+    given = start(tmp_path / "new", "queue", XTIGER_DATABASE_URL=url, XTIGER_KEYS=keys)
+    assert given.exit_code == 0, given.output
+
+
 def test_a_key_file_that_holds_no_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("abc\n")
     said = one_sentence(start(tmp_path, "migrate"))
     assert said.startswith(f"{tmp_path / 'keys'} holds what isn't a Fernet key.")
+
+
+def test_a_part_of_the_demo_that_doesnt_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_given: object, **_more: object) -> None:
+        raise requests.ReadTimeout(f"http://localhost/?secret={tmp_path}")
+
+    monkeypatch.setattr(show, "run", lost)
+    said = one_sentence(start(tmp_path, "demo", "--folder", str(tmp_path / "demo")))
+    assert said == (
+        "A part of the demo didn't answer (ReadTimeout). Run it again; if it stays so, --fresh "
+        "begins with new books."
+    )
 
 
 def test_only_named_errors_are_sentences() -> None:

@@ -26,7 +26,8 @@ from xtiger.domain.errors import XTigerError
 from xtiger.domain.queueing import REMOVE, State
 from xtiger.domain.records import DocumentType, Module, RecordRef
 from xtiger.domain.resources import RESOURCE_OF
-from xtiger.engine import checking, connect, intake, pausing, scheduler
+from xtiger.engine import checking, intake, pausing, scheduler
+from xtiger.engine.connection import connect
 from xtiger.store import queue
 from xtiger.store.models import Profile, QueueItem
 

@@ -21,7 +21,7 @@ from xtiger.domain.resources import CATALOGUE
 from xtiger.engine import build, drain
 
 PROVE = bool(os.environ.get("XTIGER_PROVE"))
-RUNS, STEPS = (2000, 60) if PROVE else (150, 8)
+RUNS, STEPS = (2000, 60) if PROVE else (150, 6)
 ON_POSTGRES, IN_FLIGHT = RUNS // 20, RUNS // 12
 
 Record = Callable[[str, object], None]

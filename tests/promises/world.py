@@ -23,7 +23,8 @@ from sqlalchemy.orm import Session
 from tests.promises.model_crm import ModelCrm
 from tests.promises.model_xero import Consent, ModelXero
 from xtiger.domain.errors import UnknownOutcome, XTigerError
-from xtiger.engine import connect, scheduler
+from xtiger.engine import scheduler
+from xtiger.engine.connection import connect
 from xtiger.engine.services import Services, unseen
 from xtiger.ports import Access, Answer, Call
 from xtiger.settings import Settings

@@ -20,10 +20,14 @@ from xtiger.store.models import (
     Organisation,
     QueueItem,
     Run,
+    RunMail,
 )
 from xtiger.store.schema import Database
 
 BODY = zlib.compress(b'{"Invoices":[{"InvoiceNumber":"INV-1"}]}')
+
+
+_TABLES = (Run, Attempt, AttemptElement, QueueItem, LogEntry, Mail, RunMail, Binding)
 
 
 def fill(
@@ -44,9 +48,7 @@ def fill(
     One record in ten ended otherwise than by success. Answers with the number of items.
     """
     dice = random.Random(seed)
-    rows: dict[type, list[dict[str, Any]]] = {
-        model: [] for model in (Run, Attempt, AttemptElement, QueueItem, LogEntry, Mail, Binding)
-    }
+    rows: dict[type, list[dict[str, Any]]] = {model: [] for model in _TABLES}
     attempt = (first - 1) * calls
     item = attempt * batch
     for number in range(first, first + runs):
@@ -68,6 +70,7 @@ def fill(
         )
         rows[Mail].append(
             {
+                "id": number,
                 "run_id": number,
                 "recipient": "ana@example.com",
                 "subject": "s",
@@ -79,6 +82,7 @@ def fill(
                 "sent_at": at + timedelta(minutes=2),
             }
         )
+        rows[RunMail].append({"run_id": number, "mailbox": "ana@example.com", "mail_id": number})
         for _call in range(calls):
             attempt += 1
             rows[Attempt].append(
@@ -160,7 +164,7 @@ def fill(
         for model, made in rows.items():
             session.execute(insert(model), made)
         if database.engine.dialect.name == "postgresql":
-            for model in (Run, Attempt, QueueItem):
+            for model in (Run, Attempt, QueueItem, Mail):
                 sequence = func.pg_get_serial_sequence(model.__tablename__, "id")
                 session.execute(select(func.setval(sequence, func.max(model.id))))
     return item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,21 @@ def test_a_broken_rule_of_ours_is_not_taken_for_a_lost_connection(database: Data
         session.add(Organisation(tenant_id="t", name="n", connection_id=4711))
 
 
+def test_what_a_broken_rule_says_tells_no_values(database: Database) -> None:
+    """PostgreSQL tells the row below its first line; it would stand in the log."""
+    with database.write() as session:
+        session.add(Organisation(tenant_id="t", name="Kauri Trading"))
+    told = []
+    try:
+        with database.write() as session:
+            session.add(Organisation(tenant_id="t", name="Rimu Secret"))
+            session.add(Organisation(tenant_id="t", name="Rimu Secret"))
+    except IntegrityError:
+        told = traceback.format_exc().splitlines()
+    assert any("tenant" in line.casefold() for line in told)
+    assert not [line for line in told if "DETAIL" in line or line.endswith("Rimu Secret")]
+
+
 def test_a_database_that_is_away_is_transient(postgres_url: str) -> None:
     gone = Database(postgres_url.replace("/t", "/missing_t"))
     with pytest.raises(TransientError, match="doesn't answer"), gone.read() as session:
@@ -195,6 +211,18 @@ def test_rows_of_the_version_before_are_kept_and_get_what_they_lack(database_url
         database.close()
 
 
+def _first_contact(session: Session, name: str) -> int:
+    """A contact as the first version of the small CRM kept it; answers with its number."""
+    made = session.execute(
+        text(
+            "INSERT INTO crm_contact (name, is_supplier, status, created_at)"
+            " VALUES (:name, false, 'Active', :now) RETURNING id"
+        ),
+        {"name": name, "now": NOW},
+    )
+    return int(made.scalar_one())
+
+
 def _first_invoice(session: Session, contact_id: int) -> None:
     """An invoice of one line as the first version of the small CRM kept it."""
     session.execute(
@@ -220,24 +248,22 @@ def test_a_deleted_records_number_is_never_given_again(database_url: str) -> Non
         migrate(database, branches=("core",))
         _step(database, "upgrade", "crm0001")
         with database.write() as session:
-            ann, ben = Contact(name="Ann"), Contact(name="Ben")
-            session.add_all([ann, ben])
-            session.flush()
-            _first_invoice(session, ann.id)
+            ann, ben = _first_contact(session, "Ann"), _first_contact(session, "Ben")
+            _first_invoice(session, ann)
         with database.write() as session:
-            session.delete(session.get_one(Contact, ben.id))
+            session.execute(text("DELETE FROM crm_contact WHERE id = :id"), {"id": ben})
             # Of one deleted long ago only its flag is left.
             session.add(Flag(module="Contacts", record_id="41", allow=True))
         migrate(database, branches=("crm",))
         with database.write() as session:
             old = session.scalars(select(Invoice)).one()
-            assert (old.number, old.contact_id, len(old.lines)) == ("1", ann.id, 1)
+            assert (old.number, old.contact_id, len(old.lines)) == ("1", ann, 1)
             for _each in range(2):
                 new = Contact(name="Cleo")
                 session.add(new)
                 session.flush()
                 on_sqlite = database.engine.dialect.name == "sqlite"
-                assert new.id > (41 if on_sqlite else ben.id)
+                assert new.id > (41 if on_sqlite else ben)
                 last = new.id
                 session.delete(new)
                 session.flush()
@@ -275,15 +301,13 @@ def test_what_somebody_added_beside_the_small_crms_tables_is_kept(tmp_path: Path
         migrate(database, branches=("core",))
         _step(database, "upgrade", "crm0001")
         with database.write() as session:
-            ann = Contact(name="Ann")
-            session.add(ann)
-            session.flush()
-            _first_invoice(session, ann.id)
+            ann = _first_contact(session, "Ann")
+            _first_invoice(session, ann)
             for statement in _THEIRS:
                 session.execute(text(statement))
             session.execute(
                 text("INSERT INTO crm_note (words, contact_id) VALUES ('Rome', :id)"),
-                {"id": ann.id},
+                {"id": ann},
             )
             names = [statement.split()[2] for statement in _THEIRS]
             before = [session.execute(text(made), {"name": name}).all() for name in names]

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.conftest import trying
 from tests.unit.test_mapping import ACME_NZ, ANA, ANA_ID, CONTEXT, default_template, invoice
 from xtiger.domain import documents
-from xtiger.domain.mapping import Built, Parent, compile_template
+from xtiger.domain.defaults import Row
+from xtiger.domain.facts import TrackingCategory
+from xtiger.domain.mapping import Built, CompiledMapper, Parent, compile_template
 from xtiger.domain.payloads import Memory
 from xtiger.domain.records import DocumentType, Module, Record, RecordRef
 
@@ -29,11 +31,31 @@ PARENTS = {
     GOODS[0]: Parent("i1", key="W-1", label="Widget", fields={"name": "Widget"}),
     GOODS[1]: Parent("i2", key="W-2", label="Blue", fields={"sales_account": "210"}),
     GOODS[2]: Parent("i3", key="W-3", label="Old", fields={"sales_account": "260", "name": "O"}),
-    GOODS[3]: Parent("i4", key="W-4", label="Tracked", stock_tracked=True),
+    GOODS[3]: Parent("i4", key="W-4", label="Stock", stock_tracked=True, fields={"region": "x"}),
     GOODS[4]: Parent("i5", key=None, label="", fields={"name": "", "sales_account": " 200 "}),
 }
-CONTEXTS = replace(CONTEXT, organisation=ACME_NZ, parents=PARENTS)
-MAPPERS = {kind: compile_template(default_template(Module.INVOICES, kind)) for kind in DocumentType}
+REGIONS = TrackingCategory("Region", True, (("North", True), ("South", False)))
+FACTS = replace(ACME_NZ, tracking=(REGIONS,))
+CONTEXTS = replace(CONTEXT, organisation=FACTS, parents=PARENTS)
+BY_REGION = Row.from_json(
+    {
+        "to": "Tracking1",
+        "from": {"transform": "field", "field": "region"},
+        "category": "Region",
+    }
+)
+
+
+def mapper_of(kind: DocumentType, tracks: bool) -> CompiledMapper:
+    template = default_template(Module.INVOICES, kind)
+    if tracks:
+        template = replace(template, lines=(*template.lines, BY_REGION))
+    return compile_template(template)
+
+
+MAPPERS = {
+    (kind, tracks): mapper_of(kind, tracks) for kind in DocumentType for tracks in (False, True)
+}
 
 prices = st.one_of(
     st.decimals(D("0.01"), D("900"), places=2),
@@ -56,13 +78,15 @@ lines = st.fixed_dictionaries(
         "unit_price": prices,
         "discount": st.sampled_from([None, D(0), D(0), D(10), D("12.5"), D("3.333"), D(100), ""]),
         "tax_rate": st.sampled_from([D(15), D(15), D(15), D("15.00"), D(0), None, D("12.5")]),
+        "region": st.sampled_from([None, "North", "  north", "", "South", 7]),
     }
 )
 PLAIN = {"description": "Work", "discount": D(0), "tax_rate": D(15), "product": None}
 plain_lines = st.fixed_dictionaries(
     {
         **{name: st.just(value) for name, value in PLAIN.items()},
-        "product": st.sampled_from([None, *GOODS[:2]]),
+        "product": st.sampled_from([None, *GOODS[:2], GOODS[3]]),
+        "region": st.sampled_from([None, "North", "NORTH "]),
         "quantity": st.integers(1, 30).map(D),
         "unit_price": st.decimals(D("0.01"), D("900"), places=2),
     }
@@ -99,7 +123,10 @@ EXTRAS: dict[str, list[Any]] = {
     ],
     "adjustment": [None, D(0), D("-0.50"), D("0.01")],
     "withheld": [None, D(0), D(2)],
+    "decimals": [None, "", D(2), 3, "3", D("2.5"), "two"],
 }
+#: How a document is counted, no part of it.
+NOT_PARTS = ("tax_mode", "decimals")
 extras = st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in EXTRAS.items()})
 LINE_EXTRAS: dict[str, list[Any]] = {
     "discount_amount": [None, D(0), D("1.10"), D("NaN"), ""],
@@ -129,7 +156,8 @@ def plain(record: Record) -> bool:
     """Whether it has lines alone, with one tax each, taxed as a whole."""
     return (
         record.fields.get("tax_mode") in (None, "", "group")
-        and not any(record.fields.get(name) for name in EXTRAS if name != "tax_mode")
+        and record.fields.get("decimals") in (None, "", 2)
+        and not any(record.fields.get(name) for name in EXTRAS if name not in NOT_PARTS)
         and not any(line.get(name) for line in record.lines for name in LINE_EXTRAS)
     )
 
@@ -152,10 +180,12 @@ records = st.builds(
 )
 
 
-def both_ways(record: Record, memory: Memory, **changes: Any) -> tuple[Any, Any, bool]:
+def both_ways(
+    record: Record, memory: Memory, *, tracks: bool = False, **changes: Any
+) -> tuple[Any, Any, bool]:
     """What the two ways make of a record, and whether the short one went to its end."""
     context = replace(CONTEXTS, **changes)
-    mapper = MAPPERS[context.document_type or DocumentType.INVOICE]
+    mapper = MAPPERS[context.document_type or DocumentType.INVOICE, tracks]
     found = mapper.build(record, replace(context, memory=memory))
     short = documents._at_once
     took: list[bool] = []
@@ -178,21 +208,29 @@ def test_both_ways_say_the_same(record_property: Note) -> None:
         kind=st.sampled_from(list(DocumentType)),
         xero_id=st.sampled_from([None, "id"]),
         pinned=st.sampled_from([False, False, False, True]),
+        tracks=st.booleans(),
     )
-    def check(some: list[Record], kind: DocumentType, xero_id: str | None, pinned: bool) -> None:
+    def check(
+        some: list[Record], kind: DocumentType, xero_id: str | None, pinned: bool, tracks: bool
+    ) -> None:
         memory = Memory()
         for record in [*some, some[0]]:
             short, long, took = both_ways(
-                record, memory, document_type=kind, xero_id=xero_id, pinned=pinned
+                record, memory, tracks=tracks, document_type=kind, xero_id=xero_id, pinned=pinned
             )
             assert short == long
             assert repr(short) == repr(long)  # 1.5 and 1.50 are equal, their bytes aren't
             ways["at once" if took else "the long way"] += 1
             ways["refused"] += not isinstance(short, Built)
+            if took and isinstance(short, Built):
+                items = short.payload["LineItems"]
+                ways["at once, tracked"] += any("Tracking" in item for item in items)
+                ways["at once, of stock"] += any(item.get("ItemCode") == "W-4" for item in items)
 
     check()
     record_property("figure", f"documents built both ways: {dict(ways)}")
     assert min(ways["at once"], ways["the long way"], ways["refused"]) > 100
+    assert min(ways["at once, tracked"], ways["at once, of stock"]) > 50
 
 
 def test_whatever_a_document_has_besides_plain_lines_it_goes_the_long_way(
@@ -218,7 +256,7 @@ def test_whatever_a_document_has_besides_plain_lines_it_goes_the_long_way(
     assert min(ways["at once"], ways["the long way"], ways["refused"]) > 30
 
 
-@pytest.mark.parametrize("name", [name for name in EXTRAS if name != "tax_mode"])
+@pytest.mark.parametrize("name", [name for name in EXTRAS if name not in NOT_PARTS])
 def test_the_smallest_of_these_parts_counts(name: str) -> None:
     """Where the totals know of it, too: a document isn't sent without a part of it."""
     one = made_of([{**PLAIN, "quantity": D(1), "unit_price": D(10)}], off=D(0), header={})

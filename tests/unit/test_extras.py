@@ -21,12 +21,13 @@ from tests.unit.test_mapping import line as work
 from xtiger.crm.builtin import INVOICES
 from xtiger.domain import exactjson
 from xtiger.domain.defaults import MappingTemplate, MoneyFields
+from xtiger.domain.facts import TaxRate
 from xtiger.domain.mapping import BuildContext, Parent
-from xtiger.domain.preflight import TaxRate, check
+from xtiger.domain.preflight import check
 from xtiger.domain.records import DocumentType, Module, Record
 from xtiger.domain.resources import Resource
-from xtiger.engine.kept_tests import sample_of, subject_of
-from xtiger.engine.mappings import Subject
+from xtiger.engine.mapping.kept_tests import sample_of, subject_of
+from xtiger.engine.mapping.mappings import Subject
 
 D = Decimal
 #: Rates of 10, 12.5 and 15.5 besides those of the organisation.
@@ -219,3 +220,74 @@ def test_a_kept_test_keeps_lists_of_taxes_and_charges() -> None:
     assert again.record.fields == one.fields
     assert again.record.lines == one.lines
     assert sent(again.record, replace(ON, parents=again.parents)) == sent(one)
+
+
+def rounded(**named: str) -> tuple[Record, MappingTemplate]:
+    """10.01 with 15 % tax, rounded to 11.60 by the CRM: 0.09 are left over."""
+    return invoice("10.01", "1.50", "11.60", work("10.01")), template(**named)
+
+
+def test_the_mapping_says_how_large_a_rounding_line_may_be_and_where_it_is_booked() -> None:
+    one, usual = rounded()
+    assert refused(one, ON, usual).fingerprint == "money:total-differs"
+    one, wider = rounded(rounding_limit="0.10")
+    assert sent(one, ON, wider)[1] == ("Rounding", "1", "0.09", "860", "NONE", "")
+    one, elsewhere = rounded(rounding_limit="0.10", rounding_account="850")
+    assert sent(one, ON, elsewhere)[1][3] == "850"
+    small = invoice("10.01", "1.50", "11.55", work("10.01"))
+    assert sent(small, ON, usual)[1][2] == "0.04"
+    assert refused(small, ON, template(rounding_limit="0")).fingerprint == "money:total-differs"
+    assert refused(small, ON, template(rounding_limit="0.03")).fingerprint == "money:total-differs"
+
+
+def test_without_an_account_of_xero_s_own_rounding_goes_where_the_mapping_says() -> None:
+    facts = ON.organisation
+    bare = tuple(each for each in facts.accounts if each.system_account != "ROUNDING")
+    context = replace(ON, organisation=replace(facts, accounts=bare))
+    small = invoice("10.01", "1.50", "11.55", work("10.01"))
+    assert refused(small, context).sentence == (
+        "0.04 is left over by rounding, and Xero's rounding account isn't known. Read the "
+        "accounts from Xero again, or name one in the mapping, under Amounts and taxes."
+    )
+    assert sent(small, context, template(rounding_account="850"))[1][3] == "850"
+    archived = built(small, context, template(rounding_account="260"))
+    found = check(archived.payload, Resource.INVOICES, facts)
+    assert [each.fingerprint for each in found] == ["account-archived:260"]
+
+
+@pytest.mark.parametrize("limit", ["-0.01", "1.01", "0.005", "five", "NaN", "1E+9"])
+def test_a_rounding_limit_is_cents_up_to_one(limit: str) -> None:
+    found = template(rounding_limit=limit).problems()
+    assert ("money", "A rounding line is at most 0.00 to 1.00, in whole cents.") in found
+    assert not template(rounding_limit="1.00").problems()
+
+
+def test_a_crm_that_rounds_to_three_places_is_followed() -> None:
+    """Three times 0.3345 are 1.005 there and 1.01 in Xero, where its third place tells which."""
+    one = invoice("1.005", "0", "1.005", *[work("0.3345", tax_rate=D(0))] * 3)
+    three = replace(one, fields={**one.fields, "decimals": D(3)})
+    prices = [
+        [item["UnitAmount"] for item in built(each, ON).payload["LineItems"]]
+        for each in (one, three)
+    ]
+    assert prices == [[D("0.34"), D("0.34"), D("0.3345")], [D("0.3345"), D("0.34"), D("0.34")]]
+    assert built(three, ON).meant["Total"] == D("1.01")
+    for value, sentence in (
+        ("three", "To how many places the CRM rounds can't be told from “three”. "),
+        (D("2.5"), "To how many places the CRM rounds can't be told from “2.5”. "),
+        (9, "To how many places the CRM rounds can't be told from “9”. "),
+    ):
+        wrong = replace(one, fields={**one.fields, "decimals": value})
+        assert refused(wrong, ON).sentence == sentence + "Write a whole number from 0 to 8."
+
+
+def test_a_kept_test_keeps_that_stock_is_counted() -> None:
+    one = invoice("61.171", "9.18", "70.34665", work("0.061171", "1000", product=WIDGET))
+    parents = {WIDGET: Parent("item", key="W-1", label="Widget", stock_tracked=True)}
+    kept = subject_of(exactjson.loads(exactjson.dumps(sample_of(Subject(one, parents)))))
+    assert kept.parents[WIDGET].stock_tracked
+    assert (
+        not subject_of(sample_of(Subject(one, {WIDGET: Parent("item")})))
+        .parents[WIDGET]
+        .stock_tracked
+    )

@@ -75,7 +75,7 @@ def test_an_archived_account_groups_by_its_code() -> None:
         ),
         (
             "Invoice # must be unique.",
-            "number-taken:INV-17",
+            "number-taken",
             "INV-17 exists in Xero. Same total and contact: link it; else give a new number.",
         ),
         (
@@ -191,3 +191,18 @@ def test_a_pattern_takes_time_in_proportion_to_a_hostile_message() -> None:
 def test_signs_in_a_message_are_only_signs() -> None:
     assert message_pattern("A (b) [c] {d} e+").fullmatch("A (b) [c] x e+")
     assert not message_pattern("A.").fullmatch("Ab")
+
+
+def test_a_message_of_a_line_is_the_same_cause_as_the_preflight_s() -> None:
+    texts = [
+        "Account code '260' has been archived, or has been deleted. "
+        "Each line item must reference a valid account.",
+        "The TaxType code 'INPUT2' cannot be used with account code '200'.",
+    ]
+    for text in texts:
+        plain = explain([text])
+        assert plain.fix
+        assert explain([f"Line 2: {text}", f"Line 31: {text}"]) == plain
+    strange = explain(["Line 2: Something new."])
+    assert strange.sentence == "Xero says: “Line 2: Something new.”"
+    assert strange.fingerprint == explain(["Line 7: Something new."]).fingerprint

@@ -47,7 +47,51 @@ def test_a_locked_day(how: Locked, agreed: Any, day: str, status: str) -> None:
         status,
     )
     assert made.meant["Total"] == 1
-    assert made.payload["DueDate"] == "2026-06-20"
+
+
+@pytest.mark.parametrize(
+    ("due", "agreed", "went", "note"),
+    [
+        # Due before the day it is dated now: as many days later.
+        (
+            "2026-06-20",
+            None,
+            ("2026-07-01", "2026-07-18"),
+            "Its date went from 3 Jun 2026 to 1 Jul 2026, its due date from 20 Jun 2026 to "
+            "18 Jul 2026: the period up to 30 Jun 2026 is locked in Xero.",
+        ),
+        (
+            "2026-06-20",
+            there("2026-06-10"),
+            ("2026-06-10", "2026-06-20"),
+            "Its date went from 3 Jun 2026 to 10 Jun 2026: the period up to 30 Jun 2026 is "
+            "locked in Xero.",
+        ),
+        # A later day was agreed with somebody and stays; the new date itself is late enough.
+        (
+            "2026-07-01",
+            None,
+            ("2026-07-01", "2026-07-01"),
+            "Its date went from 3 Jun 2026 to 1 Jul 2026: the period up to 30 Jun 2026 is "
+            "locked in Xero.",
+        ),
+        (
+            None,
+            None,
+            ("2026-07-01", None),
+            "Its date went from 3 Jun 2026 to 1 Jul 2026: the period up to 30 Jun 2026 is "
+            "locked in Xero.",
+        ),
+    ],
+)
+def test_a_due_day_never_comes_before_the_day_a_document_is_given(
+    due: str | None, agreed: Any, went: tuple[str, str | None], note: str
+) -> None:
+    one = built()
+    one = one._replace(payload={**one.payload, "DueDate": due})
+    made = in_open_period(one, Locked.FIRST_OPEN_DAY, JUNE, agreed)
+    assert (made.payload["Date"], made.payload["DueDate"]) == went
+    assert made.note == note
 
 
 @pytest.mark.parametrize("how", Locked)

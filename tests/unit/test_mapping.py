@@ -13,7 +13,7 @@ import pytest
 
 from xtiger.domain import exactjson
 from xtiger.domain.comparing import only_emptied, without_empties
-from xtiger.domain.defaults import DEFAULTS
+from xtiger.domain.defaults import DEFAULTS, Row
 from xtiger.domain.mapping import (
     BuildContext,
     Built,
@@ -483,6 +483,28 @@ def test_every_fault_of_an_invoice_is_told_at_once() -> None:
 def test_a_float_is_no_number() -> None:
     made = refused(invoice("10", "1.5", "11.5", line("10") | {"unit_price": 10.0}))
     assert made.sentence == "Line 1, unit_price: “10.0” isn't a number that Xero takes."
+
+
+def test_a_number_mapped_to_a_text_is_written_out_or_a_fault() -> None:
+    one = replace(THREE_LINES, fields={**THREE_LINES.fields, "reference": D("1E+20")})
+    assert built(one).payload["Reference"] == f"1{'0' * 20}"
+    one = replace(THREE_LINES, fields={**THREE_LINES.fields, "reference": D("1E+999999999")})
+    assert refused(one).sentence == "Reference: “1E+999999999” isn't a number that Xero takes."
+
+
+def test_what_is_remembered_of_a_product_isn_t_another_s_whatever_the_last_row_reads() -> None:
+    plain = default_template(Module.INVOICES)
+    source = {"transform": "field", "field": "unit"}
+    template = replace(
+        plain, lines=(*plain.lines, Row.from_json({"to": "TaxType", "from": source}))
+    )
+    other = RecordRef(Module.PRODUCTS, "4")
+    parents = {**CONTEXT.parents, other: Parent("item-2", key="W-2", label="Other")}
+    lines = [line("10", product=one, unit=None) for one in (WIDGET, other, None)]
+    one = invoice("30", "4.50", "34.50", *lines)
+    context = replace(CONTEXT, parents=parents)
+    items = built(one, context, template).payload["LineItems"]
+    assert [item.get("ItemCode") for item in items] == ["W-1", "W-2", None]
 
 
 @pytest.mark.parametrize("wrong", [D("NaN"), D("Infinity"), D("1E+40"), "ten", True, float("nan")])

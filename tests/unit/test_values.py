@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from xtiger.domain import exactjson
-from xtiger.domain.values import ValueFault, absurd, as_day, as_number, as_text, as_yes_no
+from xtiger.domain.transforms import from_json
+from xtiger.domain.values import (
+    ValueFault,
+    absurd,
+    as_day,
+    as_number,
+    as_text,
+    as_yes_no,
+    plain_text,
+)
 from xtiger.web import formats
 from xtiger.web.sheets import disarm
 
@@ -16,6 +26,18 @@ from xtiger.web.sheets import disarm
 HUGE = "1E+9999999"
 TINY = "-2.5E-9999999"
 NOTHING = "0E-9999999"
+#: Transforms that make a text of a number.
+OF = {"transform": "field", "field": "of"}
+TEXTS: list[dict[str, Any]] = [
+    {"transform": "concat", "parts": [OF]},
+    {"transform": "text", "of": OF},
+    {"transform": "phone", "of": OF},
+    {"transform": "keep", "of": OF},
+    {"transform": "part", "of": OF, "separator": "-"},
+    {"transform": "replace", "of": OF, "find": "-", "by": ""},
+    {"transform": "country", "of": OF, "unknown": "keep"},
+    {"transform": "formula", "formula": "text(of)"},
+]
 
 
 @pytest.mark.parametrize("text", [HUGE, TINY, "NaN", "-Infinity", "1E+41", "1E-41"])
@@ -47,6 +69,26 @@ def test_an_absurd_number_is_refused_in_its_own_words(text: str) -> None:
     with pytest.raises(ValueFault) as wrong:
         as_yes_no(Decimal(text))
     assert wrong.value.sentence == f"“{text}” is neither yes nor no."
+
+
+@pytest.mark.parametrize("text", [HUGE, TINY, "NaN", "1E+41"])
+def test_an_absurd_number_is_no_text_for_xero(text: str) -> None:
+    """Written out it has no end, and nobody means 1E+9999999."""
+    with pytest.raises(ValueFault) as wrong:
+        plain_text(Decimal(text))
+    assert wrong.value.sentence == f"“{text}” isn't a number that Xero takes."
+    for source in TEXTS:
+        get = from_json(source).compile()
+        assert get({"of": Decimal("1E+20")})
+        with pytest.raises(ValueFault):
+            get({"of": Decimal(text)})
+
+
+def test_other_numbers_become_texts_in_plain_digits() -> None:
+    assert plain_text(Decimal("1E+20")) == f"1{'0' * 20}"
+    assert plain_text(Decimal("1.50")) == "1.5"
+    assert plain_text(Decimal("0E+9999999")) == plain_text(Decimal(NOTHING)) == "0"
+    assert plain_text("1E+9999999") == "1E+9999999", "a text stays what somebody typed"
 
 
 @pytest.mark.parametrize("text", [NOTHING, "0E+9999999", "0.0000000000000000000000000000000000"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -37,12 +39,16 @@ from xtiger.store.models import (
     Profile,
     QueueItem,
     Run,
+    RunMail,
+    Subscription,
     Template,
 )
 from xtiger.web.access import NOBODY, ROLES, Person
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 XERO_ID = "9c1f6b1e-0000-4000-8000-000000000001"
+#: The link in a mail that ends its reader's subscription.
+LINK = "http://localhost/xtiger/unsubscribe/1.secret"
 #: A customer whose name is markup; pages must show it as text.
 HOSTILE = '<script>alert("1")</script> Ltd'
 
@@ -157,9 +163,36 @@ def empty(app: Flask, people: People) -> Browser:
     return Browser(app.test_client(), people, app)
 
 
+@pytest.fixture(scope="session")
+def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the filled database is kept once the first test has filled one."""
+    return tmp_path_factory.mktemp("filled") / "xtiger.sqlite"
+
+
+def _copied(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as full, closing(sqlite3.connect(target)) as copy:
+        full.backup(copy)
+
+
 @pytest.fixture
-def browser(empty: Browser) -> Browser:
+def browser(empty: Browser, filled_file: Path) -> Browser:
     """An administrator's browser; one organisation, three invoices, one failed, one in Xero."""
+    if empty.services.database.url.get_backend_name() != "sqlite":
+        # The tests of two writers at once have PostgreSQL below the pages.
+        _fill_crm(empty)
+        _fill(empty.services)
+        return empty
+    own = Path(str(empty.services.database.url.database))
+    if filled_file.exists():
+        _copied(filled_file, own)
+        return empty
+    _fill_crm(empty)
+    _fill(empty.services)
+    _copied(own, filled_file)
+    return empty
+
+
+def _fill_crm(empty: Browser) -> None:
     with empty.app.app_context():
         session = empty.app.extensions["sqlalchemy"].session
         contact = Contact(name=HOSTILE, email="office@example.com")
@@ -189,8 +222,6 @@ def browser(empty: Browser) -> Browser:
             invoice.count()
             session.add(invoice)
         session.commit()
-    _fill(empty.services)
-    return empty
 
 
 def _fill(services: Services) -> None:
@@ -243,19 +274,34 @@ def _fill(services: Services) -> None:
         version = services.crm.scan(Module.INVOICES, after=None, limit=1)[0].version
         _step(session, acme, run, 1, "succeeded", version)
         _step(session, acme, run, 2, "failed", version)
-        session.add(
-            Mail(
-                run_id=run.id,
-                recipient="ana@example.com",
-                subject="[XTiger] Acme NZ: 1 synced, 1 needs you",
-                text="",
-                html="",
-                message_id="m",
-                state="sent",
-                made_at=NOW,
-                sent_at=NOW,
-            )
+        reader = Subscription(
+            address="manager@example.com",
+            after_sync=True,
+            zone="Pacific/Auckland",
+            made_by="Ana",
+            made_at=NOW,
         )
+        session.add(reader)
+        session.flush()
+        mail = Mail(
+            run_id=run.id,
+            subscription_id=reader.id,
+            organisation_id=acme.id,
+            recipient="ana@example.com",
+            subject="[XTiger] Acme NZ: 1 synced, 1 needs you",
+            text=f"{LINK}\n",
+            html=f'<p style="color:red">1 synced</p><a href="{LINK}">Stop</a>',
+            attachment=zlib.compress(b"Time\r\n"),
+            attachment_name="acme.csv",
+            unsubscribe=LINK,
+            message_id="m",
+            state="sent",
+            made_at=NOW,
+            sent_at=NOW,
+        )
+        session.add(mail)
+        session.flush()
+        session.add(RunMail(run_id=run.id, mailbox="ana@example.com", mail_id=mail.id))
 
 
 def _step(
@@ -378,12 +424,25 @@ ADDRESSES = {
     "connection_callback": "/connection/callback",
     "what_syncs": "/what-syncs",
     "what_profile": "/what-syncs/1/Invoices",
+    "what_add_ask": "/what-syncs/1/Invoices/add",
     "mapping": "/mapping",
     "mapping_of": "/mapping/1/Invoices",
+    "mapping_add_ask": "/mapping/1/Invoices/add",
     "mapping_versions": "/mapping/1/Invoices/versions?old=1",
     "mapping_json": "/mapping/1/Invoices.json",
     "xero_accounts": "/xero-accounts",
+    "xero_accounts_replace": "/xero-accounts/1/replace?kind=accounts&code=200",
     "email_notification": "/email-notification",
+    "email_new": "/email-notification/new",
+    "email_edit": "/email-notification/1",
+    "reports": "/reports",
+    "reports_csv": "/reports.csv",
+    "reports_figures": "/reports/figures?of=daily&day=2026-11-20",
+    "reports_figures_csv": "/reports/figures.csv?of=daily&day=2026-11-20",
+    "report": "/reports/1",
+    "report_shown": "/reports/1/shown",
+    "report_file": "/reports/1/file",
+    "settings": "/settings",
     "crm_new": "/crm/Invoices/new",
     "crm_edit": "/crm/Invoices/2/edit",
 }

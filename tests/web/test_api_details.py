@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.web.conftest import NOW, Browser, Tags
-from xtiger.engine import connect, permissions
+from xtiger.engine.connection import connect, permissions
 from xtiger.ports import Tenant, TokenSet, Usage
 from xtiger.store import usage
 from xtiger.store.models import Connection, Organisation

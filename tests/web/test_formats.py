@@ -51,3 +51,16 @@ def test_ages_have_at_most_two_units(seconds: int, printed: str) -> None:
 def test_a_count_agrees_with_its_noun() -> None:
     assert formats.counted(1, "record") == "1 record"
     assert formats.counted(1204, "record") == "1,204 records"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "printed"),
+    [(-1, "under 1 s"), (0, "under 1 s"), (0.4, "under 1 s"), (0.6, "1 s"), (1.4, "1 s"),
+     (59.7, "1 min"), (125, "2 min"), (17_580, "4 h 53 min")],
+)  # fmt: skip
+def test_what_something_took_is_never_nothing(seconds: float, printed: str) -> None:
+    assert formats.lasted(NOW, NOW + timedelta(seconds=seconds)) == printed
+
+
+def test_what_hasnt_begun_took_no_time() -> None:
+    assert formats.lasted(None, NOW) == "–"

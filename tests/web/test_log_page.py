@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.web.conftest import NOW, Browser
-from xtiger.engine import housekeeping
+from xtiger.engine.upkeep import housekeeping
 from xtiger.store import queue
 from xtiger.store.models import Attempt, QueueItem, Run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -89,7 +90,6 @@ def test_products_without_a_part_number_are_named_with_links(read: Browser) -> N
         ("/mapping?module=Contacts", "/xtiger/mapping/1/Contacts"),
         ("/mapping?module=Invoices&type=Bill", "/xtiger/mapping/1/Invoices?type=Bill"),
         ("/mapping?module=Contacts&type=Bill", "/xtiger/mapping/1/Contacts"),
-        ("/mapping", "/xtiger/mapping/1/Invoices"),
     ],
 )
 def test_module_and_type_are_chosen_by_address(browser: Browser, path: str, leads: str) -> None:
@@ -387,3 +387,36 @@ def test_contacts_have_fields_alone_and_say_what_isnt_mapped(read: Browser) -> N
         session.commit()
     tested = text_of(press(read, "test", path="/mapping/1/Contacts"))
     assert "Xero takes only letters in a country, not “N.Z. 7”." in tested
+
+
+def test_lists_are_offered_where_amounts_are_counted_from_and_nowhere_else(read: Browser) -> None:
+    page = read.get(PAGE).text
+
+    def offered(name: str) -> list[str]:
+        part = page.split(f'name="{name}"', 1)[1].split("</select>", 1)[0]
+        return re.findall(r'<option value="([^"]*)"', part)
+
+    assert (offered("money|taxes"), offered("money|charges")) == (["taxes"], ["charges"])
+    assert "charges" not in offered("money|total")
+    assert "field:charges" not in offered("fields:Reference|src")
+    assert "field:taxes" not in offered("lines:Description|src")
+    assert "Several taxes of a line, a list" in unescape(page)
+    assert "Charges, a list" in unescape(page)
+    unsent = page.split("CRM fields not sent (", 1)[1].split("</div>", 1)[0]
+    assert "harges" not in unsent
+
+
+def test_a_wrong_kind_through_a_link_is_said_at_its_row(read: Browser) -> None:
+    answer = press(read, "save", **{"fields:DueDate|src": "field:contact.is_supplier"})
+    assert answer.status_code == 422
+    said = "The field 'contact.is_supplier' gives yes or no; a day is needed here."
+    assert text_of(answer).count(said) == 2, "at the top, and in its row"
+
+
+def test_the_overview_lists_every_mapping_with_its_version(read: Browser) -> None:
+    page = unescape(read.get("/mapping").text)
+    for name in ("Contacts", "Products", "Invoice", "Bill"):
+        assert f">{name}</a></th>" in page
+    assert 'href="/xtiger/mapping/1/Invoices?type=Bill"' in page
+    assert "v1, XTiger, " in page
+    assert 'aria-label="Breadcrumb"' in read.get(PAGE).text

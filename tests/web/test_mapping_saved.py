@@ -64,7 +64,7 @@ def test_saving_says_how_many_records_would_change_and_adds_them_on_demand(read:
     for number in (1, 2, 3):
         read.post(f"/records/Invoices/{number}/flag", fields="allow", allow="1")
     moved = read.after(read.post(f"{PAGE}/add", type="Invoice", count="2"))
-    assert "There are now 3 records. Nothing was done; look again." in moved
+    assert "There are now 3. Nothing was done; look again." in moved
     page = read.after(read.post(f"{PAGE}/add", type="Invoice", count="3"))
     assert "to the Queue, place" in page
     with read.services.database.read() as session:

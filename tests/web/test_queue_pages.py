@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from sqlalchemy import event, select
 
 from tests.web.conftest import NOW, XERO_ID, Browser, People
 from xtiger.app import create_app
-from xtiger.store import leases, logs, profiles
+from xtiger.store import leases, logs, profiles, workers
 from xtiger.store.models import (
+    Attempt,
+    AttemptElement,
     Connection,
     LogEntry,
     Organisation,
@@ -152,6 +155,49 @@ def test_every_open_item_says_why_it_isnt_in_xero(browser: Browser) -> None:
     assert (
         "Nothing is sent to Acme NZ until it goes live." in browser.get("/queue?state=pending").text
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "silent", "said"),
+    [
+        (True, 30, "It is at Xero now."),
+        (False, 30, "It is on its way to Xero."),
+        (
+            True,
+            90,
+            "Its worker has ended, last heard of at 02:58 UTC. From 03:01 UTC on Xero is asked "
+            "whether it arrived.",
+        ),
+        (
+            False,
+            90,
+            "Its worker has ended, last heard of at 02:58 UTC. From 03:01 UTC on Xero gets it "
+            "from its old place.",
+        ),
+    ],
+)
+def test_what_a_worker_that_ended_had_in_hand_isnt_said_to_be_at_xero(
+    browser: Browser, sent: bool, silent: int, said: str
+) -> None:
+    place = add(browser, "Smith", "running")
+    change(browser, Organisation, 1, holder="gone", lease_until=NOW + timedelta(minutes=1))
+    with browser.services.database.write() as session:
+        workers.beat(session, "gone", kind="worker", now=NOW - timedelta(seconds=silent))
+        if sent:
+            attempt = Attempt(
+                organisation_id=1,
+                fence=1,
+                resource="Contacts",
+                verb="create",
+                idempotency_key="k",
+                body_hash="h",
+                opened_at=NOW,
+            )
+            session.add(attempt)
+            session.flush()
+            element = AttemptElement(attempt_id=attempt.id, place=0, item_id=place, meant={})
+            session.add(element)
+    assert said in browser.get("/queue?state=running").text
 
 
 def test_retrying_all_stays_within_the_organisation_and_the_filters(browser: Browser) -> None:

@@ -24,6 +24,13 @@ def test_a_number_no_row_can_have_is_no_page(browser: Browser, number: str) -> N
         assert browser.client.get(path).status_code == 404, path
 
 
+@pytest.mark.parametrize("path", ["/logs?q=%00", "/queue?%00=1", "/reports?to=%00"])
+def test_a_sign_that_no_text_may_hold_is_told(browser: Browser, path: str) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == 400
+    assert "This address or form can&#39;t be read, so nothing was done." in answer.text
+
+
 def test_the_greatest_number_is_only_a_row_that_isnt_there(browser: Browser) -> None:
     for path in ("/runs", "/queue", "/logs"):
         assert browser.get(f"{path}/{2**63 - 1}").status_code == 404, path

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import html
 import threading
-import time
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
+from tests.locks import until_waiting
 from tests.web.conftest import Browser, People
 from tests.web.test_what_syncs import form, other, profile, said
 from xtiger.store.models import Profile
-from xtiger.store.schema import Database
 
 
 @pytest.fixture
@@ -40,25 +39,10 @@ def two_at_once(
             one = Browser(browser.app.test_client(), people, browser.app)
             threads.append(threading.Thread(target=save, args=(place, path, entries, one)))
             threads[-1].start()
-            _waits(database, place + 1)
+            until_waiting(database, place + 1)
     for thread in threads:
         thread.join(60)
     return [answers[place] for place in range(len(saves))]
-
-
-def _waits(database: Database, count: int) -> None:
-    """Until so many sessions wait for a lock."""
-    ask = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        with database.read() as session:
-            if session.scalar(ask) == count:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"not {count} wait")
 
 
 def test_the_second_of_two_who_save_one_profile_is_told_of_the_first(

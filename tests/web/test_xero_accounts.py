@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Engine
+from tests.engine.scenes import KAURI
 from tests.web.conftest import HOSTILE, NOW, Browser
 from xtiger.store.models import Reference
 
@@ -77,7 +79,7 @@ def test_accounts_stand_in_order_with_who_uses_them(read: Browser) -> None:
     assert HOSTILE not in raw, "text of Xero is text"
     page = re.sub(r"\s+", " ", raw)
     assert cells(page) == [
-        ["200", "Sales", "Revenue", "–", "Active", "2 mappings"],
+        ["200", "Sales", "Revenue", "–", "Active", "3 mappings"],
         [
             "260",
             html.escape(HOSTILE).replace("&quot;", "&#34;"),
@@ -87,7 +89,7 @@ def test_accounts_stand_in_order_with_who_uses_them(read: Browser) -> None:
             "12 products",
         ],
         ["–", "Bank without a code", "Bank", "–", "Active", "–"],
-        ["300", "Purchases", "Direct costs", "–", "Archived", "2 mappings"],
+        ["300", "Purchases", "Direct costs", "–", "Archived", "3 mappings"],
     ]
     assert "Accounts of Acme NZ as of 20 Nov, 23:00 (4 h ago)." in html.unescape(page)
     assert "Refresh, 7 calls" in page
@@ -96,15 +98,15 @@ def test_accounts_stand_in_order_with_who_uses_them(read: Browser) -> None:
 def test_what_is_archived_and_used_is_warned_of(read: Browser) -> None:
     page = shown(read)
     assert "One thing in use can't be used in Xero any more" in page
-    assert "Account 300 is archived in Xero, used by 2 mappings." in page
-    assert "Choose another in the mapping or on the product, or restore it in Xero" in page
+    assert "Account 300 is archived in Xero, used by 3 mappings." in page
+    assert "choose another in the mapping or on the product, or restore it in Xero" in page
 
 
 @pytest.mark.parametrize(
     ("tab", "row"),
     [
         ("tax_rates", ["OUTPUT2", "15% GST on Income", "15 %", "revenue", "Active", "–"]),
-        ("tracking", ["Region", "North", "Active"]),
+        ("tracking", ["Region", "North", "Active", "–"]),
         ("currencies", ["NZD", "New Zealand Dollar", "Active"]),
         ("branding_themes", ["Standard", "0", "Active"]),
     ],
@@ -169,3 +171,16 @@ def test_another_organisation_cant_be_refreshed(read: Browser) -> None:
 def test_the_menu_leads_there(read: Browser) -> None:
     page: Any = shown(read, "/")
     assert 'href="/xtiger/xero-accounts"' in page
+
+
+@pytest.mark.parametrize("page", ["api-details", "xero-accounts"])
+def test_both_pages_read_the_same_and_say_the_calls_it_takes(
+    empty: Browser, sqlite_engine: Engine, page: str
+) -> None:
+    one = sqlite_engine.connect(KAURI)[KAURI]
+    empty.app.extensions["xtiger"].services = sqlite_engine.services
+    [button] = re.findall(r">\s*Refresh, (\d+) calls<", empty.get(f"/{page}").text)
+    before = len(sqlite_engine.requests())
+    said = empty.after(empty.post(f"/{page}/{one}/refresh"))
+    assert len(sqlite_engine.requests()) - before == int(button)
+    assert f"{KAURI} was read from Xero ({button} calls): " in said
