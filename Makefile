@@ -6,9 +6,11 @@ PINS := $(shell cat setup.cfg constraints.txt | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.test-$(PINS)
 DEMO_STAMP := $(VENV)/.demo-$(PINS)
 BENCH_STAMP := $(VENV)/.bench-$(PINS)
+# Where Python is told to keep nothing, each of some hundred processes would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check prove chaos bench format clean
+.PHONY: help demo test check compiled prove chaos bench format clean
 
 help:
 	@echo "make demo    install, start everything, print where to look (Ctrl-C ends it)"
@@ -43,7 +45,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(STAMP) chromium check
+# Compiled tests are kept: pytest's workers would each compile all of them at the same time.
+compiled: $(STAMP)
+	@$(BIN)/pytest --collect-only --quiet >/dev/null || true
+
+test: $(STAMP) chromium
+	@$(MAKE) --no-print-directory --jobs=2 check compiled
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 prove: $(STAMP) chromium check
