@@ -26,6 +26,7 @@ from xtiger.crm.builtin import crm_of
 from xtiger.domain.meeting import MET
 from xtiger.engine.connection import connect
 from xtiger.engine.services import Services, SystemClock
+from xtiger.ports import Clock
 from xtiger.settings import Settings
 from xtiger.store import seen
 from xtiger.store.crypto import KeyRing
@@ -233,12 +234,13 @@ class Engine:
 
         self.ring = KeyRing([Fernet.generate_key().decode()])
         self.crm = crm_of(self.crm_sessions)
-        self.crm.watch(self.crm_sessions, SystemClock().now)
+        self.clock: Clock = SystemClock()
+        self.crm.watch(self.crm_sessions, lambda: self.clock.now())
         self.services = self.worker("first")
 
     def worker(self, name: str, **changes: Any) -> Services:
         """Services as another process would have them."""
-        clock = changes.pop("clock", SystemClock())
+        clock = changes.pop("clock", self.clock)
         return Services(
             database=self.database,
             settings=self.settings,

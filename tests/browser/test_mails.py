@@ -16,8 +16,8 @@ from tests.browser.test_main_job import README_PICTURES
 from tests.browser.test_main_job import chromium as chromium
 from tests.conftest import Engine
 from tests.engine.alert_scenes import html_of
-from tests.engine.post import PostOffice, SetClock, mailing, opened
-from tests.engine.scenes import KAURI, invoices, rows_of, stranger, sync
+from tests.engine.post import PostOffice, mailing, opened
+from tests.engine.scenes import KAURI, MiddayClock, invoices, rows_of, stranger, sync
 from xtiger.engine.alerting import alerts
 from xtiger.engine.reporting import letters, reports, subscriptions
 from xtiger.engine.reporting.subscriptions import Choices
@@ -35,7 +35,7 @@ def written(engine: Engine, office: PostOffice) -> dict[str, EmailMessage]:
     """One mail of each kind, by kind: work, failures and days go by, and a consent ends."""
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         for address, language in ((ANA, "en"), (KLAUS, "de")):
@@ -56,9 +56,9 @@ def written(engine: Engine, office: PostOffice) -> dict[str, EmailMessage]:
             invoices(engine, 12, first=first)
             sync(engine, services)
             reports.report_ended(services)
-            clock.ahead += timedelta(days=1)
+            clock.shift += timedelta(days=1)
         for _day in range(33):
-            clock.ahead += timedelta(days=1)
+            clock.shift += timedelta(days=1)
             reports.report_ended(services)
         letters.send_test(services, ANA)
         _forgotten(engine, services, clock)
@@ -70,7 +70,7 @@ def written(engine: Engine, office: PostOffice) -> dict[str, EmailMessage]:
     return {**found, "german": german[-1]}
 
 
-def _forgotten(engine: Engine, services: Services, clock: SetClock) -> None:
+def _forgotten(engine: Engine, services: Services, clock: MiddayClock) -> None:
     """An organisation is paused and forgotten."""
     with engine.database.write() as session:
         for row in session.query(Organisation).filter_by(chosen=True):
@@ -79,7 +79,7 @@ def _forgotten(engine: Engine, services: Services, clock: SetClock) -> None:
     for _look in range(12):
         alerts.look(services)
         letters.send_waiting(services)
-        clock.ahead += timedelta(hours=6)
+        clock.shift += timedelta(hours=6)
 
 
 def test_each_kind_of_mail_fits_a_phone_and_a_desk(

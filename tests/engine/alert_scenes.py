@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 from flask import Flask
 
 from tests.conftest import Engine, free_port
-from tests.engine.scenes import ShiftedClock, rows_of
+from tests.engine.scenes import MiddayClock, rows_of
 from xtiger.engine import scheduler
 from xtiger.engine.alerting import alerts
 from xtiger.engine.reporting import letters, reports
@@ -58,14 +58,14 @@ class Watch:
     def __init__(self, engine: Engine, box: Postbox) -> None:
         self.engine = engine
         self.box = box
-        self.clock = ShiftedClock()
+        self.clock = engine.clock = MiddayClock()
         self.services = self.another("watch")
         engine.services = self.services
         self._read = 0
 
     def another(self, name: str) -> Services:
         """Another process of the same installation, by the same clock."""
-        services = self.engine.worker(name, clock=self.clock)
+        services = self.engine.worker(name)
         services.settings = replace(
             self.engine.settings,
             mail_server="127.0.0.1",

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask
 
 from tests.conftest import Engine, free_port
+from tests.engine.scenes import MiddayClock
 from xtiger.engine.services import Services
 from xtiger.mail import FlaskMail
 
@@ -205,26 +206,8 @@ class Slow(Scripted):
             line.sendall(b"250 taken\r\n")
 
 
-class SetClock:
-    """Real time, set ahead to the next midday (UTC) and as much further as the test says.
-
-    What falls on which day of a report must not depend on the hour the tests are run at.
-    """
-
-    def __init__(self) -> None:
-        now = datetime.now(UTC)
-        midday = now.replace(hour=12, minute=0, second=0, microsecond=0)
-        self.ahead = midday - now + timedelta(days=int(midday < now))
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def sleep(self, seconds: float) -> None:
-        self.ahead += timedelta(seconds=seconds)
-
-
-def mailing(engine: Engine, port: int, clock: SetClock | None = None, **more: Any) -> Services:
-    services = engine.worker("mailing", clock=clock or SetClock())
+def mailing(engine: Engine, port: int, clock: MiddayClock | None = None, **more: Any) -> Services:
+    services = engine.worker("mailing", clock=clock or MiddayClock())
     services.settings = replace(
         engine.settings,
         mail_server="127.0.0.1",

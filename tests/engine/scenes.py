@@ -50,6 +50,18 @@ class ShiftedClock:
         self.shift += timedelta(seconds=seconds)
 
 
+class MiddayClock(ShiftedClock):
+    """The real time, set ahead to the next midday (UTC).
+
+    What falls on which day of a report must not depend on the hour the tests are run at.
+    """
+
+    def __init__(self) -> None:
+        now = datetime.now(UTC)
+        midday = now.replace(hour=12, minute=0, second=0, microsecond=0)
+        super().__init__((midday - now + timedelta(days=int(midday < now))).total_seconds())
+
+
 class Death(BaseException):
     """The process ends here: nothing of ours may catch it."""
 

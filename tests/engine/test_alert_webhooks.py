@@ -36,7 +36,8 @@ def served(watch: Watch, tmp_path: Path) -> Iterator[str]:
     """The pages on the same database, behind the real web server: where Xero delivers."""
     app = pages.app_on(watch.engine.database, tmp_path)
     webhooks.save_key(app.extensions["xtiger"].services, KEY, who="Ana")
-    # The page's process and the worker share the keys that seal what is stored.
+    # The page's process and the worker share the time, and the keys that seal what is stored.
+    app.extensions["xtiger"].services.clock = watch.clock
     watch.services.ring = app.extensions["xtiger"].services.ring
     watch.engine.ring = watch.services.ring
     server: Any = create_server(app, host="127.0.0.1", port=0, threads=2)

@@ -19,14 +19,13 @@ from tests.engine.post import (
     USER,
     Breaking,
     PostOffice,
-    SetClock,
     both_say_the_same,
     certificate,
     mailing,
     opened,
     text_of,
 )
-from tests.engine.scenes import KAURI, hear, invoices, organisation, rows_of, sync
+from tests.engine.scenes import KAURI, MiddayClock, hear, invoices, organisation, rows_of, sync
 from xtiger.domain.errors import PermanentError, TransientError
 from xtiger.engine import intake, pausing
 from xtiger.engine.reporting import letters, reports, subscriptions
@@ -58,20 +57,20 @@ def test_a_server_that_refuses_for_an_hour_gets_them_all_afterwards(
     engine = each_engine
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         names = three(engine, services)
         office.refuse = "421 too busy"
         sync(engine, services)
-        began = clock.ahead
-        while clock.ahead - began < timedelta(hours=1):
-            clock.ahead += timedelta(minutes=2)
+        began = clock.shift
+        while clock.shift - began < timedelta(hours=1):
+            clock.shift += timedelta(minutes=2)
             letters.send_waiting(services)
         assert {mail.state for mail in rows_of(engine, Mail)} == {"waiting"}
         assert max(mail.tries for mail in rows_of(engine, Mail)) <= 6
         office.refuse = None
         for _ in range(40):
-            clock.ahead += timedelta(minutes=2)
+            clock.shift += timedelta(minutes=2)
             letters.send_waiting(services)
     finally:
         server.stop()
@@ -83,19 +82,19 @@ def test_a_server_that_is_away_for_days_loses_none(engine: Engine, office: PostO
     server = opened(office)
     port = server.port
     server.stop()
-    clock = SetClock()
+    clock = MiddayClock()
     services = mailing(engine, port, clock)
     names = three(engine, services)
     sync(engine, services)
     for _ in range(4 * 24):
-        clock.ahead += timedelta(hours=1)
+        clock.shift += timedelta(hours=1)
         letters.send_waiting(services)
     mails = rows_of(engine, Mail)
     assert {mail.state for mail in mails} == {"waiting"}
     assert "can't be reached" in str(mails[0].why)
     server = opened(office, port=port)
     try:
-        clock.ahead += timedelta(hours=1, minutes=1)
+        clock.shift += timedelta(hours=1, minutes=1)
         letters.send_waiting(services)
     finally:
         server.stop()
@@ -105,14 +104,14 @@ def test_a_server_that_is_away_for_days_loses_none(engine: Engine, office: PostO
 def test_what_waits_is_told_with_its_why(engine: Engine, office: PostOffice) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         subscriptions.subscribe(services, "ana@example.com", Choices(daily=True), who="Ana")
         invoices(engine)
         intake.relay(services)
         pausing.pause(services, organisation_id=organisation(engine).id, who="Bo")
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         reports.report_ended(services)
     finally:
         server.stop()
@@ -126,12 +125,12 @@ def test_what_waits_is_told_with_its_why(engine: Engine, office: PostOffice) -> 
 def test_reports_of_long_ago_are_not_sent_at_once_when_a_server_is_set_at_last(
     engine: Engine, office: PostOffice
 ) -> None:
-    clock = SetClock()
+    clock = MiddayClock()
     quiet = engine.worker("quiet", clock=clock)
     engine.connect(KAURI)
     subscriptions.subscribe(quiet, "ana@example.com", Choices(daily=True), who="Ana")
     for _ in range(20):
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         reports.report_ended(quiet)
     server = opened(office)
     try:
@@ -148,7 +147,7 @@ def test_a_server_that_breaks_off_within_the_letter_gets_it_again(
     engine: Engine, office: PostOffice
 ) -> None:
     breaking = Breaking()
-    clock = SetClock()
+    clock = MiddayClock()
     services = mailing(engine, breaking.port, clock)
     hear(services, ["ana@example.com"])
     engine.connect(KAURI)
@@ -159,7 +158,7 @@ def test_a_server_that_breaks_off_within_the_letter_gets_it_again(
     assert (mail.state, breaking.begun) == ("waiting", 1)
     server = opened(office)
     try:
-        clock.ahead += timedelta(minutes=5)
+        clock.shift += timedelta(minutes=5)
         letters.send_waiting(mailing(engine, server.port, clock))
     finally:
         server.stop()
@@ -175,7 +174,7 @@ def test_a_letter_that_may_have_arrived_is_repeated_once_under_its_id(
     server = opened(office)
     office.silent = silent
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         hear(services, ["ana@example.com"])
         engine.connect(KAURI)
@@ -183,7 +182,7 @@ def test_a_letter_that_may_have_arrived_is_repeated_once_under_its_id(
         sync(engine, services)
         assert rows_of(engine, Mail)[0].state == "waiting"
         for _ in range(20):
-            clock.ahead += timedelta(hours=1)
+            clock.shift += timedelta(hours=1)
             letters.send_waiting(services)
     finally:
         server.stop()
@@ -192,8 +191,8 @@ def test_a_letter_that_may_have_arrived_is_repeated_once_under_its_id(
     assert [message["Message-ID"] for _to, message in office.taken] == [mail.message_id] * copies
     if state == "failed":
         assert str(mail.why).endswith("It may have arrived; it isn't sent again by itself.")
-        again = letters.send_again(services, mail.id)
-        copy = next(row for row in rows_of(engine, Mail) if row.id == again)
+        again = letters.send_again(services, mail.id, who="Ana")
+        copy = next(row for row in rows_of(engine, Mail) if row.id == again.mail_id)
         assert copy.message_id != mail.message_id
         assert (copy.subject, copy.text, copy.state) == (mail.subject, mail.text, "waiting")
 
@@ -203,7 +202,7 @@ def test_one_of_three_recipients_is_rejected(each_engine: Engine, office: PostOf
     office.unknown = frozenset({"bo@example.com"})
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         three(engine, services)
         sync(engine, services)
@@ -233,7 +232,7 @@ def test_a_test_mail_says_why_it_did_not_go_and_is_not_tried_again(
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     server = opened(office, pem=pem)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(
             engine, server.port, clock, mail_tls=True, mail_username=USER, mail_password="wrong"
         )
@@ -245,7 +244,7 @@ def test_a_test_mail_says_why_it_did_not_go_and_is_not_tried_again(
                 call()
         with pytest.raises(PermanentError, match="Not an e-mail address: ana"):
             letters.send_test(services, "ana")
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         assert letters.send_waiting(services) == 0
     finally:
         server.stop()
@@ -258,7 +257,7 @@ def test_a_server_named_on_the_page_is_used_without_a_restart(
 ) -> None:
     pem = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    services = engine.worker("mailing", clock=SetClock())
+    services = engine.worker("mailing", clock=MiddayClock())
     services.mail = FlaskMail(Flask("host"), services.settings)
     assert not letters.has_server(services)
     with pytest.raises(PermanentError, match="No mail server is set"):
@@ -331,14 +330,15 @@ def test_what_its_reader_ended_on_its_way_is_no_trouble(
 ) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(each_engine, server.port, clock)
         assert isinstance(services.mail, FlaskMail)
-        waiting(each_engine, services)
+        reader = subscriptions.subscribe(services, "ana@example.com", Choices(), who="Ana")
+        waiting(each_engine, services, reader)
         services.mail = Leaving(services.mail, services)
         office.refuse = answer
         letters.send_waiting(services)
-        clock.ahead += timedelta(hours=1)
+        clock.shift += timedelta(hours=1)
         assert letters.send_waiting(services) == 0
     finally:
         server.stop()
@@ -355,7 +355,7 @@ def test_a_letter_whose_sender_was_killed_is_repeated_once(
     engine = each_engine
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         assert isinstance(services.mail, FlaskMail)
         waiting(engine, services)
@@ -363,7 +363,7 @@ def test_a_letter_whose_sender_was_killed_is_repeated_once(
         for _ in range(6):
             with suppress(Killed):
                 letters.send_waiting(services)
-            clock.ahead += timedelta(hours=1)
+            clock.shift += timedelta(hours=1)
     finally:
         server.stop()
     [mail] = rows_of(engine, Mail)
@@ -374,20 +374,20 @@ def test_a_letter_whose_sender_was_killed_is_repeated_once(
             "XTiger stopped while it sent it. It may have arrived; it isn't sent again by itself."
         )
         assert mail.not_before is not None
-        assert letters.send_again(services, mail.id) != mail.id
+        assert letters.send_again(services, mail.id, who="Ana").mail_id != mail.id
 
 
 def test_a_known_failure_is_no_doubt(engine: Engine, office: PostOffice) -> None:
     server = opened(office)
     office.refuse = "421 too busy"
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         assert isinstance(services.mail, FlaskMail)
         waiting(engine, services)
         for _ in range(5):
             letters.send_waiting(services)
-            clock.ahead += timedelta(hours=1)
+            clock.shift += timedelta(hours=1)
         [mail] = rows_of(engine, Mail)
         assert (mail.state, mail.tries, mail.doubts) == ("waiting", 5, 0)
         # One that was killed stays counted, whatever is known of the others.
@@ -396,7 +396,7 @@ def test_a_known_failure_is_no_doubt(engine: Engine, office: PostOffice) -> None
         with suppress(Killed):
             letters.send_waiting(services)
         office.refuse = "421 too busy"
-        clock.ahead += timedelta(hours=1)
+        clock.shift += timedelta(hours=1)
         letters.send_waiting(services)
         assert rows_of(engine, Mail)[0].doubts == 1
     finally:
@@ -412,28 +412,28 @@ def test_a_host_that_breaks_over_a_mail_that_went_gets_it_once(
 
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         waiting(engine, services)
         with email_dispatched.connected_to(broken):
             for _ in range(3):
                 letters.send_waiting(services)
-                clock.ahead += timedelta(hours=1)
+                clock.shift += timedelta(hours=1)
     finally:
         server.stop()
     [mail] = rows_of(engine, Mail)
     assert (mail.state, mail.tries, mail.doubts, len(office.taken)) == ("sent", 1, 0, 1)
 
 
-def waiting(engine: Engine, services: Services) -> None:
-    """One mail that waits."""
+def waiting(engine: Engine, services: Services, reader: int | None = None) -> None:
+    """One mail that waits; `reader` is the subscription that it is for."""
     with engine.database.write() as session:
         letters.put(
             session,
             services,
             kind=reports.Kind.DAILY,
             letter=letters.Written("s", "t", "h"),
-            reader=None,
+            reader=None if reader is None else session.get(Subscription, reader),
             recipient="ana@example.com",
             now=services.clock.now(),
         )

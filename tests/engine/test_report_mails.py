@@ -17,14 +17,13 @@ from tests.engine.post import (
     PASSWORD,
     USER,
     PostOffice,
-    SetClock,
     both_say_the_same,
     certificate,
     mailing,
     opened,
     text_of,
 )
-from tests.engine.scenes import KAURI, invoices, rows_of, stranger, sync, work
+from tests.engine.scenes import KAURI, MiddayClock, invoices, rows_of, stranger, sync, work
 from xtiger.engine import scheduler
 from xtiger.engine.reporting import letters, reports, subscriptions
 from xtiger.engine.reporting.subscriptions import Choices
@@ -44,7 +43,7 @@ def test_each_kind_arrives_once_over_tls_after_sign_in(
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     server = opened(office, pem=pem)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(
             engine,
             server.port,
@@ -67,7 +66,7 @@ def test_each_kind_arrives_once_over_tls_after_sign_in(
         subscriptions.subscribe(services, "ana@example.com", choices, who="Ana")
         sync(engine, services)
         for _ in range(40):
-            clock.ahead += timedelta(days=1)
+            clock.shift += timedelta(days=1)
             reports.report_ended(services)
             reports.report_ended(services)
         assert letters.send_test(services, "ana@example.com").startswith(
@@ -114,7 +113,7 @@ def test_the_sync_of_a_person_is_told_at_once_and_the_schedules_together(
     engine = each_engine
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         subscriptions.subscribe(services, "ana@example.com", Choices(after_sync=True), who="Ana")
@@ -127,7 +126,7 @@ def test_the_sync_of_a_person_is_told_at_once_and_the_schedules_together(
 
         for number in range(1, 5):
             by_schedule(number)
-            clock.ahead += timedelta(minutes=3)
+            clock.shift += timedelta(minutes=3)
         subjects = [message["Subject"] for _to, message in office.taken]
         assert subjects == ["[XTiger] Kauri Trading: 2 synced, nothing to do"]
         states = Counter(one.mail_id is None for one in rows_of(engine, RunMail))
@@ -135,7 +134,7 @@ def test_the_sync_of_a_person_is_told_at_once_and_the_schedules_together(
         invoices(engine, first=5)
         sync(engine, services)
         assert len(office.taken) == 2  # a person waits for nothing
-        clock.ahead += timedelta(minutes=4)
+        clock.shift += timedelta(minutes=4)
         reports.report_ended(services)
         reports.report_ended(services)
     finally:
@@ -152,7 +151,7 @@ def test_the_sync_of_a_person_is_told_at_once_and_the_schedules_together(
 def test_the_same_unsolved_cause_moves_to_still_open(engine: Engine, office: PostOffice) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         stranger(engine).created("Invoices", stranger(engine).invoice(InvoiceNumber="INV-1"))
@@ -160,7 +159,7 @@ def test_the_same_unsolved_cause_moves_to_still_open(engine: Engine, office: Pos
         subscriptions.subscribe(services, "ana@example.com", asked, who="Ana")
         invoices(engine, 2)
         sync(engine, services)
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         invoices(engine, first=3)
         sync(engine, services)
     finally:
@@ -168,7 +167,7 @@ def test_the_same_unsolved_cause_moves_to_still_open(engine: Engine, office: Pos
     first, second = (message for _to, message in office.taken)
     assert first["Subject"] == "[XTiger] Kauri Trading: 2 synced, 1 needs you"
     assert second["Subject"] == "[XTiger] Kauri Trading: 1 synced, 1 needs you"
-    began = f"{clock.now() - clock.ahead:%-d %b}"
+    began = f"{clock.now() - clock.shift:%-d %b}"
     assert "Needs somebody" in text_of(first)
     assert "Needs somebody" not in text_of(second)
     assert re.search(r"Still open since \d+ \w+", text_of(second)), began
@@ -180,14 +179,14 @@ def test_the_same_unsolved_cause_moves_to_still_open(engine: Engine, office: Pos
 def test_only_if_something_failed(engine: Engine, office: PostOffice) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         asked = Choices(after_sync=True, daily=True, only_failed=True)
         subscriptions.subscribe(services, "ana@example.com", asked, who="Ana")
         invoices(engine)
         sync(engine, services)
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         reports.report_ended(services)
         assert office.taken == []
         [claim] = rows_of(engine, ReportPeriod)
@@ -195,7 +194,7 @@ def test_only_if_something_failed(engine: Engine, office: PostOffice) -> None:
         stranger(engine).created("Invoices", stranger(engine).invoice(InvoiceNumber="INV-9"))
         invoices(engine, first=9)
         sync(engine, services)
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         reports.report_ended(services)
     finally:
         server.stop()
@@ -209,7 +208,7 @@ def test_only_if_something_failed_hears_of_a_consent_that_ended(
 ) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         asked = Choices(daily=True, only_failed=True)
@@ -217,7 +216,7 @@ def test_only_if_something_failed_hears_of_a_consent_that_ended(
         with engine.database.write() as session:
             for row in session.scalars(select(Connection)):
                 row.broken, row.broken_at = "Its consent was taken away.", clock.now()
-        clock.ahead += timedelta(days=1)
+        clock.shift += timedelta(days=1)
         reports.report_ended(services)
     finally:
         server.stop()
@@ -251,7 +250,7 @@ def test_modules_that_nobody_asked_for_are_not_counted(engine: Engine, office: P
 def test_a_day_without_anything_is_told_as_it_was(engine: Engine, office: PostOffice) -> None:
     server = opened(office)
     try:
-        clock = SetClock()
+        clock = MiddayClock()
         services = mailing(engine, server.port, clock)
         engine.connect(KAURI)
         subscriptions.subscribe(services, "ana@example.com", Choices(daily=True), who="Ana")
@@ -261,11 +260,11 @@ def test_a_day_without_anything_is_told_as_it_was(engine: Engine, office: PostOf
         middle = datetime.combine(day, datetime.min.time(), UTC)
         # One day with a tick each quarter of an hour, and one on which XTiger stood still.
         while clock.now() < middle + timedelta(days=2):
-            clock.ahead += timedelta(minutes=15)
+            clock.shift += timedelta(minutes=15)
             still = timedelta(hours=33) <= clock.now() - middle < timedelta(hours=38)
             if not still:
                 reports.report_ended(services)
-        clock.ahead = middle + timedelta(days=2, hours=8) - datetime.now(UTC)
+        clock.shift = middle + timedelta(days=2, hours=8) - datetime.now(UTC)
         reports.report_ended(services)
     finally:
         server.stop()
