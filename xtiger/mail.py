@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import smtplib
 import socket
@@ -14,11 +15,13 @@ from email.charset import QP, Charset
 from email.errors import MessageError
 from email.header import Header
 from email.mime.text import MIMEText
+from email.utils import formataddr
 from typing import Any
 
 import flask_mail
 from flask import Flask
 
+from xtiger.domain import phrases
 from xtiger.domain.errors import PermanentError, TransientError, UnknownOutcome
 from xtiger.ports import AddressRefused, Letter, MailServer, ServerAway
 from xtiger.settings import Settings
@@ -26,6 +29,8 @@ from xtiger.telemetry import logger
 
 #: Seconds that connecting, any one answer of the mail server, or taking one PIECE may take.
 TIME_OUT = 20
+#: The same where somebody waits to read what came of it.
+TRYING = 15
 #: Bytes that go out at once: Python counts the time-out for all that it is given together.
 PIECE = 65_536
 #: Seconds after which nothing more of a letter goes out, however steadily the server takes it.
@@ -52,7 +57,49 @@ _OURS = re.compile(r"(?<![\d.])5\.7\.\d|relay|sender", re.IGNORECASE)
 #: What it says of a letter that it would never take: too long, or made of what it doesn't read.
 _LETTER = re.compile(r"(?<![\d.])5\.(?:2\.3|3\.4|6\.\d+)(?!\d|\.\d)")
 
+#: A sender: an address, or a name and the address in brackets. What else would begin a second
+#: address or end the header is in neither.
+_ADDRESS = r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+"
+_SENDER = re.compile(rf"(?P<name>[^<>]*)<\s*(?P<named>{_ADDRESS})\s*>|(?P<plain>{_ADDRESS})")
+#: What to do where nobody speaks as was expected.
+_TLS = "Check server, port and TLS: usual are 465 with TLS from the first byte, 587 with STARTTLS."
+_PASSES = "It may pass: test it again in some minutes."
+#: What to do where a sign-in was refused, by the server's code (RFC 4954).
+_SIGN_IN = {
+    530: "Choose STARTTLS or TLS: it takes a password on a sealed line only.",
+    534: "It wants another kind of password: ask whoever runs it for one that programs may use.",
+    538: "Choose STARTTLS or TLS: it takes a password on a sealed line only.",
+}
+
 log = logger("mail")
+
+
+def _away(sentence: str, advice: str) -> ServerAway:
+    """What to look at goes along as a note: mails that wait are tried again without it."""
+    away = ServerAway(sentence)
+    away.add_note(advice)
+    return away
+
+
+def sender_of(text: str) -> tuple[str, str]:
+    """A sender's name, which may be empty, and its address in ASCII.
+
+    Acme books <books@acme.nz>, "Acme, books" <books@acme.nz>, books@acme.nz. Raises ValueError
+    where it isn't one.
+    """
+    text = text.strip().replace("\N{NO-BREAK SPACE}", " ")
+    found = _SENDER.fullmatch(text)
+    if not found or not text.isprintable():
+        raise ValueError(text)
+    local, _, host = (found["named"] or found["plain"]).partition("@")
+    # A UnicodeError is a ValueError; and some letters stand for an @ or a blank there.
+    address = f"{local}@{host.encode('idna').decode()}"
+    if not (address.isascii() and re.fullmatch(_ADDRESS, address)):
+        raise ValueError(text)
+    name = " ".join((found["name"] or "").split())
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
+    return name, address
 
 
 class _TooSlow(TimeoutError):
@@ -107,6 +154,10 @@ def _usable(otherwise: str) -> Iterator[None]:
 class _Connection(flask_mail.Connection):
     """Flask-Mail's connection, but one that gives up, and that knows whom it talks to."""
 
+    def __init__(self, mail: Any, time_out: float) -> None:
+        super().__init__(mail)
+        self._time_out = time_out
+
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
         kind = _Sealed if self.mail.use_ssl else _Plain
         checked = ssl.create_default_context()
@@ -114,12 +165,16 @@ class _Connection(flask_mail.Connection):
         with _usable(
             f"The mail server's name {self.mail.server} can't be used. Check its spelling."
         ):
-            host: Any = kind(self.mail.server, self.mail.port, timeout=TIME_OUT, **more)
+            host: Any = kind(self.mail.server, self.mail.port, timeout=self._time_out, **more)
         try:
             host.set_debuglevel(int(self.mail.debug))
             if self.mail.use_tls:
+                host.ehlo_or_helo_if_needed()
+                if not host.has_extn("starttls"):
+                    raise _away(f"{_name(self.mail)} doesn't offer STARTTLS.", _TLS)
                 host.starttls(context=checked)
             if self.mail.username and self.mail.password:
+                self._must_sign_in(host)
                 with _usable(
                     f"XTiger can't sign in to {_name(self.mail)}: the user or the password has a "
                     "character such as ä or ß. Choose others for the mail server."
@@ -130,6 +185,21 @@ class _Connection(flask_mail.Connection):
             raise
         found: smtplib.SMTP | smtplib.SMTP_SSL = host
         return found
+
+    def _must_sign_in(self, host: Any) -> None:
+        """Raises ServerAway where the server has no sign-in that takes a user and a password."""
+        host.ehlo_or_helo_if_needed()
+        offered = host.esmtp_features.get("auth", "").split()
+        if not offered:
+            advice = "Choose STARTTLS or TLS, behind which it may, or take the user out."
+            if self.mail.use_ssl or self.mail.use_tls:
+                advice = "Take the user out, or check server and port: usual are 587 and 465."
+            raise _away(f"{_name(self.mail)} offers no sign-in, but a user is set.", advice)
+        if not {"CRAM-MD5", "PLAIN", "LOGIN"}.intersection(offered):
+            raise _away(
+                f"{_name(self.mail)} takes no user and password, only {', '.join(offered)}.",
+                "Ask whoever runs it for a way in for programs that have a password.",
+            )
 
     def __exit__(self, *_: Any) -> None:
         # What was taken stays taken, and what went wrong is told, however the line ends.
@@ -164,9 +234,9 @@ class FlaskMail:
     def send(self, letter: Letter, server: MailServer | None = None) -> None:
         app = self._app if server is None else _own(server)
         mail: Any = app.extensions["mail"]
-        with app.app_context(), _told(mail, letter.recipient):
+        with app.app_context(), _told(mail, letter.recipient, TIME_OUT):
             message = _message(letter, self._sender if server is None else server.sender)
-            with _Connection(mail) as connection:
+            with _Connection(mail, TIME_OUT) as connection:
                 try:
                     connection.send(message)
                 except Exception as failure:
@@ -189,13 +259,18 @@ class FlaskMail:
     def check(self, server: MailServer | None = None) -> None:
         app = self._app if server is None else _own(server)
         mail: Any = app.extensions["mail"]
-        with app.app_context(), _told(mail, ""), _Connection(mail) as connection:
-            if connection.host is not None:
-                connection.host.noop()
+        with app.app_context(), _told(mail, "", TRYING):
+            _known_sender(self._sender if server is None else server.sender)
+            with _Connection(mail, TRYING) as connection:
+                if connection.host is not None:
+                    connection.host.noop()
 
 
 class _Message(flask_mail.Message):
     """Flask-Mail's message, with headers and lines that arrive as they were meant."""
+
+    #: The sender's name, for the header alone: the envelope has the bare address.
+    sender_name = ""
 
     def _mimetext(self, text: str | None, subtype: str = "plain") -> MIMEText:
         if any(len(line.encode()) > _LINE for line in (text or "").split("\n")):
@@ -205,17 +280,45 @@ class _Message(flask_mail.Message):
 
     def _message(self) -> Any:
         made = super()._message()
+        made.policy = policy.compat32  # the others take no header that is broken already
         if not self.subject.isascii():
-            # Broken where it stands, so that nobody breaks it anew and loses a blank. Python goes
-            # two columns over what it is told, and 76 is the most (RFC 2047, section 2).
-            made.policy = policy.compat32  # the others take no header that is broken already
-            subject = Header(self.subject, "utf-8", 74, "Subject")
-            made.replace_header("Subject", subject.encode())
+            made.replace_header("Subject", _encoded("Subject", self.subject).encode())
+        if self.sender_name:
+            made.replace_header("From", _from(self.sender_name, str(self.sender)))
         made.policy = _UNFOLDED
         return made
 
 
+def _encoded(header: str, text: str) -> Header:
+    """A header's text in encoded words.
+
+    Broken where it stands, so that nobody breaks it anew and loses a blank. Python goes two
+    columns over what it is told, and 76 is the most (RFC 2047, section 2).
+    """
+    return Header(text, "utf-8", 74, header)
+
+
+def _from(name: str, address: str) -> str:
+    # What looks like an encoded word would be read as one.
+    if name.isascii() and "=?" not in name:
+        return formataddr((name, address))
+    header = _encoded("From", name)
+    header.append(f"<{address}>", "us-ascii")
+    return header.encode()
+
+
+def _known_sender(text: str) -> tuple[str, str]:
+    try:
+        return sender_of(text)
+    except ValueError:
+        raise _away(
+            f"The sender {text!r} isn't an e-mail address.",
+            "Write it like books@acme.nz or Acme books <books@acme.nz>.",
+        ) from None
+
+
 def _message(letter: Letter, sender: str) -> flask_mail.Message:
+    name, address = _known_sender(sender)
     headers = {"Auto-Submitted": "auto-generated"}
     if letter.thread:
         headers |= {"References": letter.thread, "In-Reply-To": letter.thread}
@@ -229,9 +332,10 @@ def _message(letter: Letter, sender: str) -> flask_mail.Message:
         recipients=[letter.recipient],
         body=letter.text,
         html=letter.html,
-        sender=sender,
+        sender=address,
         extra_headers=headers,
     )
+    message.sender_name = name
     message.msgId = letter.message_id
     if letter.attachment is not None:
         file = letter.attachment
@@ -240,42 +344,49 @@ def _message(letter: Letter, sender: str) -> flask_mail.Message:
 
 
 @contextmanager
-def _told(mail: Any, recipient: str) -> Iterator[None]:
+def _told(mail: Any, recipient: str, time_out: float) -> Iterator[None]:
     """Turns what smtplib says into one sentence and one of the errors."""
     server, place = mail.server, _name(mail)
     try:
         yield
     except smtplib.SMTPAuthenticationError as refusal:
-        text = f"{server} refused it: {refusal.smtp_code} authentication."
-        raise ServerAway(text) from None
+        code = refusal.smtp_code
+        advice = _PASSES if code < 500 else _SIGN_IN.get(code, "Check user and password.")
+        raise _away(f"{server} refused it: {code} authentication.", advice) from None
     except smtplib.SMTPRecipientsRefused as refusal:
         code, said = next(iter(refusal.recipients.values()))
-        text = f"{server} refused {recipient}: {code} {_said(said)}"
+        text = phrases.ended(f"{server} refused {recipient}: {code} {_said(said)}")
         raise _kind(code, _said(said))(text) from refusal
     except smtplib.SMTPSenderRefused as refusal:
         words = _said(refusal.smtp_error)
         # Here it hears how long the letter is; all else it says is about us.
         whole = refusal.smtp_code >= 500 and _LETTER.search(words)
-        text = f"{server} refused the sender: {refusal.smtp_code} {words}"
+        text = phrases.ended(f"{server} refused the sender: {refusal.smtp_code} {words}")
         raise (PermanentError if whole else TransientError)(text) from refusal
     except smtplib.SMTPDataError as refusal:
         words = _said(refusal.smtp_error)
-        text = f"{server} refused it: {refusal.smtp_code} {words}"
+        text = phrases.ended(f"{server} refused it: {refusal.smtp_code} {words}")
         raise _kind(refusal.smtp_code, words)(text) from refusal
     except smtplib.SMTPResponseException as refusal:
         # At its greeting, at ours or at STARTTLS: it hasn't heard of any letter yet.
-        text = f"{server} refused us: {refusal.smtp_code} {_said(refusal.smtp_error)}"
-        raise ServerAway(text) from refusal
-    except smtplib.SMTPNotSupportedError as failure:
-        raise ServerAway(f"{server} doesn't offer what is set: {failure}") from failure
+        code = refusal.smtp_code
+        if code < 0:
+            text = f"What answers at {place} isn't a mail server, or speaks TLS alone."
+            raise _away(text, _TLS) from refusal
+        advice = "Ask whoever runs it whether this machine may send by it."
+        raise _away(
+            phrases.ended(f"{server} refused us: {code} {_said(refusal.smtp_error)}"),
+            _PASSES if code < 500 else advice,
+        ) from refusal
     except ssl.SSLCertVerificationError as failure:
-        raise ServerAway(
-            f"The mail server {place} can't be trusted: {failure.verify_message}."
+        raise _away(
+            f"The mail server {place} can't be trusted: {failure.verify_message}.",
+            "Check its name. If an authority of your own vouches for it, name that in "
+            "SSL_CERT_FILE.",
         ) from failure
-    except (smtplib.SMTPException, TimeoutError, socket.gaierror, OSError) as failure:
-        raise ServerAway(
-            f"The mail server {place} can't be reached: {_reason(failure)}."
-        ) from failure
+    except OSError as failure:  # smtplib's own are some, too
+        why, advice = _reason(failure, time_out)
+        raise _away(f"The mail server {place} can't be reached: {why}.", advice) from failure
     except (flask_mail.BadHeaderError, MessageError, ValueError) as fault:
         raise PermanentError(f"The mail to {recipient} can't be written: {fault}") from fault
 
@@ -293,21 +404,30 @@ def _kind(code: int, words: str) -> type[AddressRefused | PermanentError | Trans
     return PermanentError if _LETTER.search(words) else TransientError
 
 
-def _reason(failure: Exception) -> str:
-    """What happened on the line, in words."""
+def _reason(failure: OSError, time_out: float) -> tuple[str, str]:
+    """What happened on the line, in words, and what to look at."""
     if isinstance(failure, socket.gaierror):
-        return "no server has that name"
+        return (
+            "no server is found by that name",
+            "Check its spelling, and that this machine can look up names.",
+        )
     if isinstance(failure, ConnectionRefusedError):
-        return "nobody answers at that port"
+        return "nobody answers at that port", "Check server and port."
     if isinstance(failure, _TooSlow):
-        return f"it took more than {LONGEST} s"
-    if isinstance(failure, TimeoutError):
-        return f"it said nothing for {TIME_OUT} s"
+        return f"it took more than {LONGEST} s", _PASSES
+    # smtplib says of a line that fell silent that it ended.
+    if isinstance(failure, TimeoutError) or isinstance(failure.__context__, TimeoutError):
+        return f"it said nothing for {time_out:g} s", _TLS
     if isinstance(failure, ssl.SSLError):
-        return "it doesn't speak TLS there, or another kind of it"
+        return "it doesn't speak TLS there, or another kind of it", _TLS
     if isinstance(failure, smtplib.SMTPServerDisconnected | ConnectionError):
-        return "it broke off"
-    return type(failure).__name__
+        return "it broke off", _TLS
+    if failure.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return (
+            "no way leads there from this machine",
+            "Check the server and this machine's network.",
+        )
+    return f"“{failure.strerror or failure}”", "Check server, port and TLS."
 
 
 def _name(mail: Any) -> str:

@@ -389,7 +389,7 @@ def test_the_command_says_all_and_ends_with_what_it_found(well: Services, tmp_pa
     assert found["findings"][0]["repairable"] is True
     code, said = run("--repair")
     assert code == 0, said
-    assert "1 items have their own turn again." in said
+    assert "Items that have their own turn again: 1." in said
     code, said = run("--json")
     assert (code, json.loads(said)["well"]) == (0, True)
     assert inspect(well.database.engine).has_table("xtiger_queue")

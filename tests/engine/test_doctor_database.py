@@ -192,8 +192,9 @@ def test_another_version_of_the_database_is_named_alone(well: Services) -> None:
                 " WHERE version_num LIKE 'core%'"
             )
         )
-    (finding,) = doctor.examine(well).findings
-    assert (finding.check, finding.action) == ("version", "Run: xtiger migrate")
+    found = doctor.examine(well)
+    assert found.sentence == "1 check, 1 found."
+    assert (found.findings[0].check, found.findings[0].action) == ("version", "Run: xtiger migrate")
 
 
 # -- keys and clocks --------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_a_connection_that_doesnt_says_why(browser: Browser, server: Controller)
     assert "it doesn&#39;t speak TLS there" in save(browser, **place | {"security": "tls"}).text
     nowhere = save(browser, **place | {"host": "nowhere.invalid"}).text
     assert "nowhere.invalid:" in nowhere
-    assert "no server has that name" in nowhere
+    assert "no server is found by that name" in nowhere
 
 
 def test_a_wrong_password_says_so(browser: Browser, server: Controller, trusted: Path) -> None:

@@ -13,6 +13,7 @@ _EN = {
     "waits.none": "no record waits",
     "goes": "{count} records wait and go on at about {time}",
     "goes.one": "1 record waits and goes on at about {time}",
+    "goes.none": "no record waits; it goes on at about {time}",
     "way": "{count} records are on their way",
     "way.one": "1 record is on its way",
     "way.none": "nothing waits",
@@ -29,6 +30,7 @@ _EN = {
     "largest": "The most of them: {sentence}",
     "first": "First: {labels}",
     "first.more": "First: {labels} and {count} more",
+    "first.more.one": "First: {labels} and 1 more",
     # disconnected
     "disconnected.subject": "[XTiger] {name} is disconnected: {waits}",
     "disconnected.subject.many": "[XTiger] {name} are disconnected: {waits}",
@@ -113,6 +115,7 @@ _DE = {
     "waits.none": "kein Datensatz wartet",
     "goes": "{count} Datensätze warten und gehen weiter, etwa {time}",
     "goes.one": "1 Datensatz wartet und geht weiter, etwa {time}",
+    "goes.none": "kein Datensatz wartet; es geht weiter, etwa {time}",
     "way": "{count} Datensätze sind unterwegs",
     "way.one": "1 Datensatz ist unterwegs",
     "way.none": "nichts wartet",
@@ -125,10 +128,11 @@ _DE = {
     "again": "Ändert sich nichts, hören Sie am {time} wieder davon.",
     "lasted": "Es dauerte {length}.",
     "more": "und {count} weitere.",
-    "more.one": "und 1 weiterer.",
+    "more.one": "und 1 weitere.",
     "largest": "Die meisten davon: {sentence}",
     "first": "Zuerst: {labels}",
     "first.more": "Zuerst: {labels} und {count} weitere",
+    "first.more.one": "Zuerst: {labels} und 1 weiterer",
     "disconnected.subject": "[XTiger] {name} ist nicht verbunden: {waits}",
     "disconnected.subject.many": "[XTiger] {name} sind nicht verbunden: {waits}",
     "disconnected.sentence": "XTiger erreicht {name} nicht: Die Zustimmung endete am {time}. "
@@ -180,12 +184,12 @@ _DE = {
     "failures.advice": "Beheben Sie die Ursache, dann versuchen Sie alles davon erneut: Jeder "
     "Datensatz geht an seinem alten Platz.",
     "failures.link": "Warteschlange öffnen",
-    "failures.over": "[XTiger] {name}: nichts scheitert mehr, {causes}",
-    "failures.over.out": "[XTiger] {name}: Gescheitertes wurde aus der Warteschlange genommen, "
-    "{causes}",
-    "failures.over.sentence": "{name}: Nichts scheitert mehr, {causes}.",
+    "failures.over": "[XTiger] {name}: kein Datensatz scheitert mehr ({causes})",
+    "failures.over.out": "[XTiger] {name}: Gescheitertes wurde aus der Warteschlange genommen "
+    "({causes})",
+    "failures.over.sentence": "{name}: Kein Datensatz scheitert mehr ({causes}).",
     "failures.out": "Alles davon wurde aus der Warteschlange genommen.",
-    "failures.retried": "{name}: Gescheitertes wartet auf einen neuen Versuch, {causes}.",
+    "failures.retried": "{name}: Gescheitertes wartet auf einen neuen Versuch ({causes}).",
     "paused.subject": "[XTiger] Seit {length} angehalten: {name}, {waits}",
     "paused.sentence": "Seit {time} angehalten von {who}: {name}. {Waits}.",
     "paused.advice": "Setzen Sie es auf der Seite Queue fort: Alles geht in seiner alten Ordnung.",
@@ -213,13 +217,7 @@ def say(language: str, phrase: str, /, **values: Any) -> str:
     `count` chooses between none, one and many. A language nobody knows is English. Raises
     KeyError for a phrase that isn't there.
     """
-    said = SAID.get(language, _EN)
-    few = {0: f"{phrase}.none", 1: f"{phrase}.one"}.get(values.get("count", -1), phrase)
-    filled = {
-        name: phrases.number(language, value) if type(value) is int else value
-        for name, value in values.items()
-    }
-    return said[few if few in said else phrase].format(**filled)
+    return phrases.filled(SAID.get(language, _EN), language, phrase, values)
 
 
 def opening(sentence: str) -> str:

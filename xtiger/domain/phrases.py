@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from string import Formatter
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +24,7 @@ _SHORT = {
 }
 _WEEKDAYS = {"en": "Mon Tue Wed Thu Fri Sat Sun", "de": "Mo Di Mi Do Fr Sa So"}
 
-#: A phrase for one alone stands under the same name with `.one` behind.
+#: A phrase for one alone stands under the same name with `.one` behind, for none with `.none`.
 _EN = {
     "subject": "[XTiger] {name}: {rest}",
     "subject.period": "[XTiger] {name}, {period}: {rest}",
@@ -90,6 +91,7 @@ _EN = {
     "records.one": "1 record",
     "first ones": "First: {labels}",
     "Open the Queue": "Open the Queue",
+    "Reconnect": "Reconnect",
     "Show them": "Show them",
     "and more": "and {count} more.",
     "Still open since": "Still open since {day}",
@@ -108,16 +110,20 @@ _EN = {
     "waits.one": "{name}: 1 record waits, for {age}.",
     "waits.blocked": "{count} of them wait for another record.",
     "waits.blocked.one": "1 of them waits for another record.",
+    "waits.blocked.alone": "It waits for another record.",
     "What went over": "What went over",
-    "and more went": "and {count} more:",
     "and more went.plain": "and {count} more.",
+    "and more went.plain.one": "and 1 more.",
     "Run": "Run {number}",
     "Runs": "Runs {first} to {last}",
     "calls.run": "Write calls: {count}",
-    "calls": "{name}: {used} calls used today, {left} left.",
-    "calls.used": "{name}: {used} calls used today.",
+    "calls": "{name}: {count} calls used today, {left} left.",
+    "calls.one": "{name}: 1 call used today, {left} left.",
+    "calls.used": "{name}: {count} calls used today.",
+    "calls.used.one": "{name}: 1 call used today.",
     "csv": "{name} holds the {count} log entries.",
     "csv.one": "{name} holds the one log entry.",
+    "csv.none": "{name} holds no entries: nothing was logged.",
     "csv.cut": "{name} holds the first {count} of {all} log entries; Logs exports all of them.",
     "Logs": "Logs",
     "why.after_sync": "You get this because {address} hears of each sync.",
@@ -199,6 +205,7 @@ _DE = {
     "records.one": "1 Datensatz",
     "first ones": "Zuerst: {labels}",
     "Open the Queue": "Warteschlange öffnen",
+    "Reconnect": "Neu verbinden",
     "Show them": "Zeigen",
     "and more": "und {count} weitere.",
     "Still open since": "Noch offen seit {day}",
@@ -217,16 +224,20 @@ _DE = {
     "waits.one": "{name}: 1 Datensatz wartet, seit {age}.",
     "waits.blocked": "{count} davon warten auf einen anderen Datensatz.",
     "waits.blocked.one": "1 davon wartet auf einen anderen Datensatz.",
+    "waits.blocked.alone": "Er wartet auf einen anderen Datensatz.",
     "What went over": "Was übertragen wurde",
-    "and more went": "und {count} weitere:",
     "and more went.plain": "und {count} weitere.",
+    "and more went.plain.one": "und 1 weiterer.",
     "Run": "Lauf {number}",
     "Runs": "Läufe {first} bis {last}",
     "calls.run": "Schreibende Aufrufe: {count}",
-    "calls": "{name}: heute {used} Aufrufe verbraucht, {left} übrig.",
-    "calls.used": "{name}: heute {used} Aufrufe verbraucht.",
-    "csv.one": "{name} enthält den einen Eintrag des Protokolls.",
+    "calls": "{name}: heute {count} Aufrufe verbraucht, {left} übrig.",
+    "calls.one": "{name}: heute 1 Aufruf verbraucht, {left} übrig.",
+    "calls.used": "{name}: heute {count} Aufrufe verbraucht.",
+    "calls.used.one": "{name}: heute 1 Aufruf verbraucht.",
     "csv": "{name} enthält die {count} Einträge des Protokolls.",
+    "csv.one": "{name} enthält den einen Eintrag des Protokolls.",
+    "csv.none": "{name} enthält keine Einträge: Nichts wurde protokolliert.",
     "csv.cut": "{name} enthält die ersten {count} von {all} Einträgen des Protokolls; "
     "unter Logs gibt es alle.",
     "Logs": "Protokoll",
@@ -249,17 +260,36 @@ _SAID = {"en": _EN, "de": _DE}
 def say(language: str, phrase: str, /, **values: Any) -> str:
     """A phrase with its values filled in; whole numbers get their separators.
 
-    `count` chooses between one and many. A language nobody knows is English. Raises KeyError
-    for a phrase that isn't there.
+    `count` chooses between none, one and many. A language nobody knows is English. Raises
+    KeyError for a phrase that isn't there.
     """
-    said = _SAID.get(language, _EN)
-    if values.get("count") == 1 and f"{phrase}.one" in said:
-        phrase += ".one"
-    filled = {
-        name: number(language, value) if type(value) is int else value
-        for name, value in values.items()
-    }
-    return said[phrase].format(**filled)
+    return filled(_SAID.get(language, _EN), language, phrase, values)
+
+
+def filled(said: Mapping[str, str], language: str, phrase: str, values: Mapping[str, Any]) -> str:
+    """A phrase of `said`, with its values filled in as `say` does.
+
+    A full stop behind a value that ends with one, such as “21. Nov.” or “Acme Ltd.”, is left out.
+    """
+    few = {0: f"{phrase}.none", 1: f"{phrase}.one"}.get(values.get("count", -1), phrase)
+    told = ""
+    for plain, name, _format, _as in Formatter().parse(said[few if few in said else phrase]):
+        told += plain[1:] if told.endswith(".") and plain.startswith(".") else plain
+        if name is not None:
+            value = values[name]
+            told += number(language, value) if type(value) is int else str(value)
+    return told
+
+
+def ended(text: str) -> str:
+    """A text as a sentence: with a full stop, which it may have already."""
+    return text if text.endswith(".") else f"{text}."
+
+
+def local_time(language: str, zone: str) -> str:
+    """What people call a zone: Auckland time, UTC; in German Ortszeit Auckland."""
+    city = zone.rpartition("/")[2].replace("_", " ")
+    return say(language, "local time", city=city) if "/" in zone else city
 
 
 def number(language: str, value: int) -> str:
@@ -304,8 +334,11 @@ def period_words(language: str, period: Period) -> str:
     return f"{word} {begin}{joined}{day(language, last)}"
 
 
-def span(language: str, seconds: float) -> str:
-    """A length of time in at most two units: 40 s, 6 min, 4 h 53 min, 3 days."""
+def span(language: str, seconds: float, *, since: bool = True) -> str:
+    """A length of time in at most two units: 40 s, 6 min, 4 h 53 min, 3 days.
+
+    In German it stands behind “seit” (3 Tagen), without `since` elsewhere (3 Tage).
+    """
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -315,7 +348,7 @@ def span(language: str, seconds: float) -> str:
     if hours < 24:
         rest = minutes % 60
         return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
-    names = ("Tag", "Tagen") if language == "de" else ("day", "days")
+    names = ("Tag", "Tagen" if since else "Tage") if language == "de" else ("day", "days")
     return f"{days} {names[days > 1]}"
 
 

@@ -71,6 +71,9 @@ WORDS: Mapping[str, str] = {
     "mail.again.refused": "Only administrators can send it again to {recipient}.",
     "mail.again.own": "You may send again what went to {own}.",
     "mail.sent_again": "A new mail to {recipient} is on its way.",
+    "mail.sent_again.had": "It was sent again at {time}.",
+    "mail.sent_again.by": "sent again by {who}",
+    "mail.sent_again.first": "by {who}.",
     "mail.shown": "Links in it don't work here.",
     "mail.unsubscribe.hidden": "[hidden]",
     "mail.attached": "{name}, {size}",
@@ -79,6 +82,8 @@ WORDS: Mapping[str, str] = {
     "figures.weekly": "Week",
     "figures.monthly": "Month",
     "figures.title": "Figures, {period}",
+    "figures.zone": "Days and times by {zone}.",
+    "figures.zone.own": "Organisation's",
     "figures.so_far": "It isn't over: counted up to {time}.",
     "figures.kind.bad": "Choose day, week or month.",
     "figures.day.bad": "{value} isn't a day. Write it like 2026-11-21.",
@@ -105,7 +110,10 @@ WORDS: Mapping[str, str] = {
     "settings.password.open": "Without TLS the password would cross the network readably. "
     "Choose STARTTLS or TLS.",
     "settings.username.help": "Empty if the server asks for none.",
-    "settings.sender.help": "Readers see it as the sender; the server must allow it.",
+    "settings.sender.help": "An address, or a name with it: Acme books <books@acme.nz>. The server "
+    "must allow it.",
+    "settings.sender.bad": "{value} isn't an e-mail address. Write it like books@acme.nz or "
+    "Acme books <books@acme.nz>.",
     "settings.saved": "Saved: {changes}.",
     "settings.same": "Nothing was changed.",
     "settings.change": "{label} {new} (was {old})",

@@ -122,7 +122,7 @@ def _try(server: MailServer | None) -> Tried:
     if not said:
         return Tried(False, say("settings.test.slow", server=place, seconds=f"{PATIENCE:.0f}"))
     if said[0] is not None:
-        return Tried(False, said[0].sentence)
+        return Tried(False, " ".join([said[0].sentence, *getattr(said[0], "__notes__", ())]))
     how = [say("settings.test.host")]
     if known:
         how = [say(f"settings.test.{known.security}")]

@@ -13,8 +13,8 @@ from flask_wtf import FlaskForm
 from wtforms import Field, HiddenField, PasswordField, RadioField, SelectChoice, StringField
 from wtforms.validators import ValidationError
 
+from xtiger.mail import sender_of
 from xtiger.ports import MailServer
-from xtiger.web.email_notification_form import mailbox
 from xtiger.web.forms import WholeField, at_most, between, required
 from xtiger.web.words import say
 
@@ -43,6 +43,15 @@ def _plain(_form: Any, field: Field) -> None:
     given = field.data or ""
     if not (given.isascii() and given.isprintable()):
         raise ValidationError(say("settings.plain"))
+
+
+def _sender(_form: Any, field: Field) -> None:
+    """An address, with or without a name before it."""
+    field.data = (field.data or "").strip()
+    try:
+        sender_of(field.data)
+    except ValueError:
+        raise ValidationError(say("settings.sender.bad", value=field.data)) from None
 
 
 def _is_host(text: str) -> bool:
@@ -74,7 +83,7 @@ class MailServerForm(FlaskForm):  # type: ignore[misc]
     password = PasswordField(
         "Password", [at_most(500), _plain], render_kw={"autocomplete": "new-password"}
     )
-    sender = StringField("Sender", [required, at_most(255), mailbox], render_kw={"type": "email"})
+    sender = StringField("Sender", [required, at_most(255), _sender], render_kw=_PLAIN)
 
     def fits(self, stored: MailServer | None) -> bool:
         """Whether it can be used; a stored password goes to no server but the one it is for."""

@@ -81,14 +81,14 @@ class Voice:
         local = datetime.fromisoformat(told).astimezone(zones.zone(self.zone))
         return f"{phrases.day(self.language, local.date())}, {local:%H:%M}"
 
-    def length(self, since: str | None) -> str:
-        """26 h, 4 days: how long something has lasted."""
-        if not since:
+    def length(self, begun: str | None, *, since: bool = True) -> str:
+        """26 h, 4 days: how long something has lasted; `since` as in phrases.span."""
+        if not begun:
             return "–"
-        seconds = (self.now - datetime.fromisoformat(since)).total_seconds()
+        seconds = (self.now - datetime.fromisoformat(begun)).total_seconds()
         if 3600 <= seconds < _HOURS * 3600:
             return self.say("hours", count=int(seconds // 3600))
-        return phrases.span(self.language, seconds)
+        return phrases.span(self.language, seconds, since=since)
 
     def counted(self, phrase: str, number: int, **more: Any) -> str:
         """214 records wait; more than are counted: 10,000+ records wait."""
@@ -105,7 +105,7 @@ class Voice:
             "name": self.name(finding),
             "waits": waits,
             "Waits": opening(waits),
-            "goes": self.counted("goes", int(told.get("waiting") or 0), time=until),
+            "goes": opening(self.counted("goes", int(told.get("waiting") or 0), time=until)),
             "way": self.counted("way", int(told.get("waiting") or 0)),
             "time": self.time(told.get("since")),
             "length": self.length(told.get("since")),
@@ -210,7 +210,7 @@ def telling(
         listed = [*_by_size(told[:new]), *_by_size(told[new:])]
         parts = [_cause(services, voice, each, told) for each in listed[:_MOST]]
         more = _more(voice, sum(int(each.details.get("number") or 1) for each in told))
-        headline, advice = opening(_bare(subject)) + ".", voice.say("failures.advice")
+        headline, advice = phrases.ended(opening(_bare(subject))), voice.say("failures.advice")
     elif len(told) == 1:
         parts, headline, advice = [], voice.sentence(told[0]), voice.advice(told[0])
     else:
@@ -221,7 +221,7 @@ def telling(
             Part(voice.sentence(each), "" if advice else voice.advice(each))
             for each in told[:_MOST]
         ]
-        headline = opening(_bare(subject)) + "."
+        headline = phrases.ended(opening(_bare(subject)))
     words = Words(
         subject,
         voice.title(),
@@ -232,7 +232,9 @@ def telling(
         link=voice.say(f"{kind}.link"),
         url=services.links.page(PATHS[kind]),
         again=voice.say("again", time=voice.time(again.isoformat())) if again else "",
-        times=phrases.say(reader.language, "times", zone=zones.city(reader.zone)),
+        times=phrases.say(
+            reader.language, "times", zone=phrases.local_time(reader.language, reader.zone)
+        ),
     )
     return _written(services, words, reader)
 
@@ -254,20 +256,19 @@ def recovery(
         listed = _each_cause(told)
         parts = [Part(voice.over(each)) for each in listed[:_MOST]]
         more = _more(voice, len(listed))
-        headline = opening(_bare(subject)) + "."
+        headline = phrases.ended(opening(_bare(subject)))
     elif len(told) == 1:
         parts, headline = [], voice.over(told[0])
     else:
         parts = [Part(voice.over(each)) for each in told[:_MOST]]
-        headline = opening(_bare(subject)) + "."
-    opened = [each.details["opened"] for each in told]
+        headline = phrases.ended(opening(_bare(subject)))
     words = Words(
         subject,
         voice.title(),
         headline,
         parts,
         more=more,
-        advice=voice.say("lasted", length=voice.length(min(opened))) if len(told) == 1 else "",
+        advice=_lasted(voice, told[0]) if len(told) == 1 else "",
         link=voice.say("worker.link"),
         url=services.links.page("queue"),
     )
@@ -278,6 +279,10 @@ def _written(services: Services, words: Words, reader: Subscription) -> Written:
     frame = frame_of(services, reporting.Kind.ALERT, reader)
     text, html = render("alert", reader.language, words=words, frame=frame, subject=words.subject)
     return Written(words.subject, text, html)
+
+
+def _lasted(voice: Voice, finding: Finding) -> str:
+    return voice.say("lasted", length=voice.length(finding.details["opened"], since=False))
 
 
 def _bare(subject: str) -> str:

@@ -143,6 +143,7 @@ class Report:
     #: When nobody worked in it (UTC), None where nobody knows.
     asleep: tuple[tuple[datetime, datetime], ...] | None = None
     runs: tuple[Run, ...] = ()
+    connect_url: str = ""
     queue_url: str = ""
     logs_url: str = ""
     runs_urls: Mapping[int, str] = field(default_factory=dict)
@@ -319,6 +320,7 @@ def _report(
         before=before,
         asleep=asleep,
         runs=runs,
+        connect_url=links.page("api-details"),
         queue_url=links.page("queue?state=failed"),
         logs_url=links.page(f"logs?{period_link}" if period_link else "logs"),
         runs_urls={run.id: links.page(f"runs/{run.id}") for run in runs},

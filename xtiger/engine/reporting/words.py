@@ -88,7 +88,7 @@ class Words:
     before: tuple[str, ...]
     sections: tuple[Section, ...]
     more_causes: str
-    queue_url: str
+    links: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     chart: str
     bars: tuple[Bar, ...]
@@ -214,7 +214,7 @@ def words_of(report: Report, *, language: str, notes: Sequence[str] = (), file: 
         before=_before(say, report),
         sections=_sections(say, listed, still, report.troubles, several=several),
         more_causes=say("and more", count=left) if left else "",
-        queue_url=report.queue_url,
+        links=_links(say, report),
         rows=_rows(say, report, several=several),
         chart=say(f"chart.{report.kind}"),
         bars=_bars(say, report),
@@ -232,7 +232,7 @@ def words_of(report: Report, *, language: str, notes: Sequence[str] = (), file: 
         calls=_calls(say, report),
         file=file,
         runs=tuple((say("Run", number=one), url) for one, url in _runs(report)),
-        times=say("times", zone=_city(say, report.zone)) if report.period else "",
+        times=say("times", zone=phrases.local_time(language, report.zone)) if report.period else "",
     )
 
 
@@ -256,14 +256,8 @@ class _Saying:
     def time(self, value: datetime) -> str:
         return f"{value.astimezone(self._zone):%H:%M}"
 
-    def span(self, seconds: float) -> str:
-        return phrases.span(self.language, seconds)
-
-
-def _city(say: _Saying, zone: str) -> str:
-    """Auckland time, UTC; in German Ortszeit Auckland."""
-    name = zone.rpartition("/")[2].replace("_", " ")
-    return say("local time", city=name) if "/" in zone else name
+    def span(self, seconds: float, *, since: bool = True) -> str:
+        return phrases.span(self.language, seconds, since=since)
 
 
 def _asleep(say: _Saying, report: Report) -> list[str]:
@@ -281,7 +275,7 @@ def _asleep(say: _Saying, report: Report) -> list[str]:
     if len(gaps) > MOST_GAPS:
         told = f"{told} {say('asleep.more', count=len(gaps) - MOST_GAPS)}"
     length = sum((end - start).total_seconds() for start, end in gaps)
-    return [say("asleep", length=say.span(length), spans=told)]
+    return [say("asleep", length=say.span(length, since=False), spans=told)]
 
 
 def _before(say: _Saying, report: Report) -> tuple[str, ...]:
@@ -332,6 +326,16 @@ def _cause(say: _Saying, one: Cause, *, several: bool) -> CauseWords:
     )
 
 
+def _links(say: _Saying, report: Report) -> tuple[tuple[str, str], ...]:
+    """Where what needs somebody is mended: the Queue doesn't connect an organisation again."""
+    found = []
+    if report.broken:
+        found.append((say("Reconnect"), report.connect_url))
+    if report.need or report.since:
+        found.append((say("Open the Queue"), report.queue_url))
+    return tuple(found)
+
+
 def _rows(say: _Saying, report: Report, *, several: bool) -> tuple[Row, ...]:
     return tuple(
         Row(
@@ -379,7 +383,8 @@ def _waits(say: _Saying, report: Report) -> tuple[str, ...]:
         age = say.span((report.made_at - one.oldest).total_seconds())
         told.append(say("waits", name=one.organisation, count=one.count, age=age))
         if one.blocked:
-            told[-1] += " " + say("waits.blocked", count=one.blocked)
+            phrase = "waits.blocked.alone" if one.count == 1 else "waits.blocked"
+            told[-1] += " " + say(phrase, count=one.blocked)
         if one.why:
             told[-1] += " " + one.why
     return tuple(told)
@@ -398,9 +403,9 @@ def _calls(say: _Saying, report: Report) -> tuple[str, ...]:
         told.append(say("calls.run", count=sum(run.calls for run in report.runs)))
     for one in report.calls:
         if one.left is None:
-            told.append(say("calls.used", name=one.organisation, used=one.used))
+            told.append(say("calls.used", name=one.organisation, count=one.used))
         else:
-            told.append(say("calls", name=one.organisation, used=one.used, left=one.left))
+            told.append(say("calls", name=one.organisation, count=one.used, left=one.left))
     return tuple(told)
 
 

@@ -27,10 +27,11 @@ class Diagnosis:
     @property
     def sentence(self) -> str:
         """What came of it, for people."""
+        checks = f"{self.checks} check{'s' * (self.checks != 1)}"
         if self.well:
-            return f"All is well: {self.checks} checks, nothing found."
+            return f"All is well: {checks}, nothing found."
         mendable = sum(one.repairable for one in self.findings)
-        found = f"{self.checks} checks, {len(self.findings)} found"
+        found = f"{checks}, {len(self.findings)} found"
         return f"{found}; {mendable} of them --repair can mend." if mendable else f"{found}."
 
 

@@ -96,7 +96,7 @@ def _mend_claimed(services: Services) -> Iterator[Mended]:
             session, now=services.clock.now(), organisation_id=one
         ),
         mend,
-        "{} claimed items went back to their places.",
+        "Claimed items that went back to their places: {}.",
     )
 
 
@@ -108,7 +108,7 @@ def _mend_stranded(services: Services) -> Iterator[Mended]:
             session, now=services.clock.now(), organisation_id=one
         ),
         invariants.let_go,
-        "{} items that waited for nothing go on at their places.",
+        "Items that waited for nothing and go on at their places: {}.",
     )
 
 
@@ -118,7 +118,7 @@ def _mend_misplaced(services: Services) -> Iterator[Mended]:
         return [row for row in rows if one in (None, row.organisation_id)]
 
     return _by_organisation(
-        services, "rank", look, invariants.place, "{} items have their own turn again."
+        services, "rank", look, invariants.place, "Items that have their own turn again: {}."
     )
 
 
@@ -137,7 +137,7 @@ def _mend_runs(services: Services) -> Iterator[Mended]:
         before = now - timedelta(seconds=GRACE)
         return invariants.idle_runs(session, now=now, asked_before=before, organisation_id=one)
 
-    return _by_organisation(services, "runs", look, mend, "{} runs without work were ended.")
+    return _by_organisation(services, "runs", look, mend, "Runs without work that were ended: {}.")
 
 
 def _mend_positions(services: Services) -> Iterator[Mended]:
