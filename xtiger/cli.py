@@ -33,7 +33,7 @@ from xtiger.domain.reporting import PERIODIC, Kind
 from xtiger.engine import beats, scheduler
 from xtiger.engine.alerting import alerts
 from xtiger.engine.connection import connect
-from xtiger.engine.reporting.asked import Asked, by_hand, mail_by_hand
+from xtiger.engine.reporting.asked import Asked, by_hand, mail_by_hand, zone_of
 from xtiger.engine.services import Services
 from xtiger.engine.upkeep import doctor, figures
 from xtiger.sandbox.command import command as sandbox_command
@@ -287,7 +287,9 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="A day in the period; default yesterday.",
         ),
         click.option("--organisation", help="Its name or number; default all."),
-        click.option("--zone", help="Whose days they are, like Pacific/Auckland."),
+        click.option(
+            "--zone", help="Whose days they are, like Pacific/Auckland; default the organisation's."
+        ),
         click.option("--language", type=click.Choice(list(LANGUAGES)), default="en"),
         click.option("--print", "shown", is_flag=True, help="Print the report."),
         click.option("--to", "address", help="Mail it to an address, too."),
@@ -313,7 +315,8 @@ def _report(
     asked = Asked(Kind(period), day.date() if day else None, organisation, zone, language)
     letter = by_hand(services, asked)
     if shown:
-        click.echo(f"{letter.subject}\n\n{letter.text}", nl=False)
+        days = f"Days by {zone_of(services, asked)}."
+        click.echo(f"{letter.subject}\n{days}\n\n{letter.text}", nl=False)
     if address is not None:
         click.echo(mail_by_hand(services, asked, letter, address))
 

@@ -194,6 +194,7 @@ def test_a_sync_is_mailed_and_its_figures_are_the_pages(
     today = ana.evaluate("new Date().toISOString().slice(0, 10)")
     ana.get_by_label("Day in it").fill(today)
     ana.get_by_label("Period", exact=True).select_option("Month")
+    ana.get_by_label("Time zone").select_option("UTC")
     ana.get_by_role("button", name="Show", exact=True).click()
     expect(ana.get_by_text("It isn't over: counted up to")).to_be_visible()
     expect(ana.locator(".figures")).to_contain_text(number)

@@ -20,9 +20,11 @@ from tests.engine.alert_scenes import (
     text_of,
     watching,
 )
-from tests.engine.scenes import KAURI, ask, change_organisation, crm, items, tick
+from tests.engine.scenes import KAURI, ask, change_organisation, crm, items, rows_of, tick
 from tests.engine.test_alert_failures import bad_invoices, cancel_all
 from xtiger.domain.queueing import State
+from xtiger.domain.records import Module
+from xtiger.engine import pausing
 from xtiger.engine.alerting import alerts
 from xtiger.engine.reporting import letters, subscriptions
 from xtiger.engine.reporting.subscriptions import Choices
@@ -204,6 +206,47 @@ def test_each_hears_of_their_modules_and_of_their_own_end(watch: Watch) -> None:
     fails(watch, one, ["xero:abc"] * 2, module="Contacts")
     watch.pass_time(HOUR)
     assert to(watch, BO)[2:] == ["[XTiger] Kauri Trading: 2 records fail for one cause"]
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [("Contacts", None), ("Contacts", "Invoices")])
+def test_of_two_rows_of_a_mailbox_any_that_asks_is_enough(
+    watch: Watch, narrow: str, wide: str | None
+) -> None:
+    """A row about one organisation, of other modules, doesn't silence the one about all."""
+    one = watch.engine.connect(KAURI)[KAURI]
+    its = Choices(alerts=True, organisation_id=one, modules=[narrow])
+    subscriptions.subscribe(watch.services, BO, its, who="Ana")
+    modules = [wide] if wide else None
+    whole = Choices(alerts=True, modules=modules, language="de")
+    asks = subscriptions.subscribe(watch.services, BO, whole, who="Ana")
+    places = fails(watch, one, ["xero:abc"] * 12)
+    watch.pass_time(30 * MINUTE)
+    assert to(watch, BO) == ["[XTiger] Kauri Trading: 12 Datensätze scheitern, eine Ursache"]
+    # It ends by its link what brought it.
+    assert {row.subscription_id for row in rows_of(watch.engine, Mail) if row.recipient == BO} == {
+        asks
+    }
+    becomes(watch, places, "pending", "running", "succeeded")
+    watch.pass_time(30 * MINUTE)
+    assert len(to(watch, BO)) == 2
+    # And of both rows' modules the records are told together.
+    fails(watch, one, ["xero:def"] * 12)
+    fails(watch, one, ["xero:def"] * 3, module="Contacts")
+    watch.pass_time(HOUR)
+    assert "15 " in to(watch, BO)[2]
+
+
+def test_a_module_s_pause_is_told_by_the_row_that_asks_for_the_module(watch: Watch) -> None:
+    engine = watch.engine
+    one = engine.connect(KAURI)[KAURI]
+    its = Choices(alerts=True, organisation_id=one, modules=["Contacts"])
+    subscriptions.subscribe(watch.services, BO, its, who="Ana")
+    hears_of(watch, "Invoices")
+    bad_invoices(watch, 1)
+    pausing.pause(watch.services, organisation_id=one, module=Module.INVOICES, who="Ana")
+    ask(engine, one)
+    watch.pass_time(26 * HOUR, every=HOUR)
+    assert len([each for each in to(watch, BO) if "Paused" in each]) == 1
 
 
 # -- reports -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from xtiger.domain.errors import PermanentError
 from xtiger.domain.reporting import Kind
 from xtiger.engine.reporting import letters, reports, subscriptions
 from xtiger.engine.reporting.subscriptions import Choices
+from xtiger.engine.services import Services
 from xtiger.store import logs
 from xtiger.store.crypto import KeyRing
 from xtiger.store.models import LogEntry, Mail, QueueItem, Run, RunMail, Subscription
@@ -160,9 +161,74 @@ def test_a_mail_that_waits_is_not_copied(database: Database) -> None:
         mail = letters.put(session, services, kind=Kind.DAILY, letter=letter, reader=row, now=NOW)
     assert "\n" not in mail.subject
     with pytest.raises(PermanentError, match="It waits to be sent"):
-        letters.send_again(services, mail.id)
+        letters.send_again(services, mail.id, who="Ana")
     with pytest.raises(PermanentError, match="no longer kept"):
-        letters.send_again(services, mail.id + 1)
+        letters.send_again(services, mail.id + 1, who="Ana")
+
+
+def sent(database: Database, services: Services) -> int:
+    """A mail that went over once."""
+    with database.write() as session:
+        letter = letters.Written("s", "t", "h")
+        to = "ana@example.com"
+        mail = letters.put(
+            session, services, kind=Kind.DAILY, letter=letter, reader=None, recipient=to, now=NOW
+        )
+        mail.state = "sent"
+        return mail.id
+
+
+def become(database: Database, mail: int, state: str) -> None:
+    with database.write() as session:
+        session.get_one(Mail, mail).state = state
+
+
+def test_a_report_is_not_sent_again_while_a_repeat_waits_or_has_just_gone(
+    database: Database,
+) -> None:
+    clock = SetClock(NOW)
+    services = services_of(database, clock, KeyRing([Fernet.generate_key().decode()]))
+    first = sent(database, services)
+
+    def again(mail: int, who: str = "Ana") -> letters.Again:
+        return letters.send_again(services, mail, who=who)
+
+    second = again(first)
+    assert second == letters.Again(first + 1)
+    clock.at = NOW + timedelta(hours=3)
+    assert again(first, "Bo") == letters.Again(second.mail_id, NOW), "it still waits"
+    become(database, second.mail_id, "sent")
+    third = again(second.mail_id, "Bo")
+    become(database, third.mail_id, "sent")
+    clock.at += timedelta(seconds=59)
+    for mail in (first, second.mail_id, third.mail_id):
+        assert again(mail) == letters.Again(third.mail_id, NOW + timedelta(hours=3))
+    clock.at += timedelta(seconds=1)
+    fourth = again(third.mail_id)
+    # What was given up has reached nobody.
+    become(database, fourth.mail_id, "failed")
+    assert again(fourth.mail_id, "Cy").since is None
+    with database.read() as session:
+        rows = session.execute(select(Mail.again_of, Mail.again_by).order_by(Mail.id)).all()
+    assert [tuple(row) for row in rows] == [
+        (None, None),
+        *((first, who) for who in ("Ana", "Bo", "Ana", "Cy")),
+    ]
+
+
+def test_of_two_presses_at_once_one_sends_it_again(database: Database) -> None:
+    services = services_of(database, SetClock(NOW), KeyRing([Fernet.generate_key().decode()]))
+    first = sent(database, services)
+    ready = threading.Barrier(4)
+
+    def press(_: int) -> letters.Again:
+        ready.wait(30)
+        return letters.send_again(services, first, who="Ana")
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(press, range(4)))
+    assert {answer.mail_id for answer in answers} == {first + 1}
+    assert [answer.since for answer in answers].count(None) == 1
 
 
 @pytest.mark.parametrize("how", ["removed", "stopped"])

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
+from sqlalchemy import update
 
 from tests.conftest import Engine
 from tests.engine.post import PostOffice, opened
 from tests.engine.scenes import KAURI, invoices, rows_of, sync
 from xtiger.cli import main
-from xtiger.store.models import Mail
+from xtiger.store.models import Mail, Organisation
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def test_it_prints_the_report_of_a_day(run: Any) -> None:
     first, *rest = found.output.splitlines()
     day = datetime.now(UTC)
     assert first == f"[XTiger] Kauri Trading, {day.day} {day:%b}: 3 synced, nothing to do"
+    assert rest[0] == "Days by UTC."
     assert "3 synced, nothing to do." in rest
     assert "Sent NZD 230.00" in rest
     assert max(len(line) for line in rest if "://" not in line) <= 72
@@ -85,6 +87,13 @@ def test_what_isnt_over_is_told_so_far(run: Any, period: str, language: str, sen
     assert sentence in " ".join(found.output.split())
     before = datetime.now(UTC).date() - timedelta(days=32)
     assert sentence not in " ".join(run("--date", f"{before}", *chosen).output.split())
+
+
+def test_without_a_zone_the_days_are_the_organisations(run: Any, engine: Engine) -> None:
+    with engine.database.write() as session:
+        session.execute(update(Organisation).values(time_zone="NEWZEALANDSTANDARDTIME"))
+    found = run("--print")
+    assert "\nDays by Pacific/Auckland.\n" in found.output
 
 
 def test_without_a_date_it_is_yesterdays(run: Any) -> None:

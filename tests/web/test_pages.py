@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tests.web.conftest import NOW, XERO_ID, Browser, People
+from tests.web.test_queue_pages import add
 from xtiger.domain.records import Module
 from xtiger.store import profiles
 from xtiger.store.models import (
@@ -51,6 +52,55 @@ def test_the_dashboard_says_what_needs_somebody(browser: Browser) -> None:
     assert "1 record needs you; 1 went over today." in page
     assert "Account 200 is archived in Xero." in page
     assert 'aria-pressed="true"' in page
+
+
+def test_who_sees_no_queue_reads_whose_records_need_somebody(
+    browser: Browser, people: People
+) -> None:
+    people.be("user")
+    for path in ("/", "/_live"):
+        page = browser.get(path).text.replace("&#39;", "'")
+        assert "1 record needs somebody; 1 went over today." in page
+        assert "1 record needs somebody, counting all users' records." in page
+        assert "eeds you" not in page
+        assert "Account 200" not in page
+        assert 'href="/xtiger/records"' in page
+    with browser.services.database.write() as session:
+        session.get_one(QueueItem, 2).state = "pending"
+    page = browser.get("/").text
+    assert "omebody" not in page
+    assert "Nothing needs you." in page
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ({2: 0}, "Acme UK: its consent ended 03:00. 2 records wait."),
+        ({1: 0, 2: 0}, "Acme UK and Acme NZ: their consent ended 03:00. 2 records wait."),
+        (
+            {1: 2, 2: 0, 3: 1},
+            "Acme UK, Kauri and Acme NZ: their consent ended, the first 01:00. 3 records wait.",
+        ),
+        (
+            {1: 0, 2: 0, 3: 0, 4: 0},
+            "Acme UK, Kauri and 2 more: their consent ended 03:00. 3 records wait.",
+        ),
+    ],
+)
+def test_the_dashboard_names_all_that_must_be_connected_again(
+    browser: Browser, ended: dict[int, int], said: str
+) -> None:
+    with browser.services.database.write() as session:
+        for number, name in ((2, "Acme UK"), (3, "Kauri"), (4, "Rimu")):
+            session.add(Organisation(id=number, tenant_id=name, name=name, chosen=True))
+        session.flush()
+        for number, hours in ended.items():
+            each = session.get_one(Organisation, number)
+            each.removed, each.removed_at = "It was taken out.", NOW - timedelta(hours=hours)
+    for number, organisation in enumerate((2, 2, 3)):
+        add(browser, f"C-{number}", "pending", organisation_id=organisation)
+    page = browser.get("/").text.replace("&#39;", "'")
+    assert f">XTiger can't reach {said}</p>" in page
 
 
 def test_a_record_in_xero_links_there(browser: Browser) -> None:

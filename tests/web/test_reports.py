@@ -6,7 +6,7 @@ import csv
 import html
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -17,7 +17,9 @@ from sqlalchemy import func, select
 from tests.web.conftest import HOSTILE, LINK, NOW, Browser, People, Tags
 from tests.web.test_subscriptions import Postbox
 from tests.web.test_subscriptions import postbox as postbox
+from xtiger.domain.reporting import Kind
 from xtiger.engine.reporting import letters
+from xtiger.engine.reporting.asked import Asked, by_hand
 from xtiger.store.models import LogEntry, Mail, Organisation
 
 SHOWN = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
@@ -165,6 +167,24 @@ def test_send_again_is_a_new_mail_to_the_same_recipient_only(
         assert (first.state, second.state) == ("sent", "sent")
 
 
+def test_pressed_twice_it_goes_again_once_and_is_marked(browser: Browser, postbox: Postbox) -> None:
+    first, twice = (browser.post("/reports/1/again") for _ in range(2))
+    assert first.headers["Location"] == twice.headers["Location"]
+    page = browser.after(twice)
+    assert "It was sent again at 03:00." in page
+    assert letters.send_waiting(browser.services) == 1
+    assert len(postbox.taken) == 1
+    assert "It was sent again at 03:00." in browser.after(browser.post("/reports/2/again"))
+    page = browser.get("/reports").text
+    assert subjects(page) == ["2", "1"]
+    assert page.count("sent again by Administrator") == 1
+    facts = browser.get("/reports/2").text
+    assert '<dt>Sent again</dt><dd>by Administrator. <a href="/xtiger/reports/1">' in facts
+    assert "Sent again</dt>" not in browser.get("/reports/1").text
+    rows = csv.DictReader(StringIO(browser.get("/reports.csv").text.lstrip("\ufeff")))
+    assert [row["Sent again by"] for row in rows] == ["Administrator", ""]
+
+
 def test_what_waits_isnt_sent_twice(browser: Browser) -> None:
     number = add(browser, state="waiting", sent_at=None)
     assert "Send again" not in browser.get(f"/reports/{number}").text
@@ -220,13 +240,14 @@ def counted(browser: Browser, start: Any, end: Any) -> dict[str, int]:
     }
 
 
-def test_the_figures_are_those_of_the_log_by_the_readers_days(browser: Browser) -> None:
+def test_the_figures_are_those_of_the_log_by_the_organisations_days(browser: Browser) -> None:
     midnight = NOW.replace(hour=11)  # in Auckland 22 November begins
     for number, hours in enumerate((-30, -25, -24, -1, 0, 1)):
         entry(browser, 50 + number, at=midnight + timedelta(hours=hours))
     entry(browser, 60, outcome="unchanged", amount=None, at=midnight - timedelta(hours=2))
     entry(browser, 61, currency="USD", at=midnight - timedelta(hours=2))
-    browser.client.set_cookie("xtiger_zone", "Pacific/Auckland", path="/")
+    with browser.services.database.write() as session:
+        session.get_one(Organisation, 1).time_zone = "NEWZEALANDSTANDARDTIME"
     for day, start in (
         ("2026-11-21", midnight - timedelta(days=1)),
         ("2026-11-20", midnight - timedelta(days=2)),
@@ -240,6 +261,69 @@ def test_the_figures_are_those_of_the_log_by_the_readers_days(browser: Browser) 
     # Never summed across currencies.
     assert "NZD 77.70" in page
     assert "USD 10.10" in page
+
+
+def test_the_page_and_the_command_count_by_one_zone_until_somebody_chooses(
+    browser: Browser,
+) -> None:
+    for number, name, word in ((1, "Acme NZ", "NEWZEALAND"), (2, "Acme UK", "GMT")):
+        with browser.services.database.write() as session:
+            row = session.get(Organisation, number) or Organisation(id=2, tenant_id="t2")
+            row.name, row.time_zone, row.chosen = name, f"{word}STANDARDTIME", True
+            session.add(row)
+    for one in (1, 2):  # on the 20th in Auckland, on the 19th in London
+        entry(browser, 50 + one, at=NOW.replace(day=19, hour=12), organisation_id=one)
+    browser.client.set_cookie("xtiger_zone", "Asia/Manila", path="/")
+    for query, asked, zone in (
+        ("", {}, "Pacific/Auckland"),
+        ("&org=1", {"organisation": "Acme NZ"}, "Pacific/Auckland"),
+        ("&org=2", {"organisation": "Acme UK"}, "Europe/London"),
+        ("&zone=", {}, "Pacific/Auckland"),
+        ("&zone=Asia/Manila", {"zone": "Asia/Manila"}, "Asia/Manila"),
+        ("&org=2&zone=America/Lima", {"organisation": "2", "zone": "America/Lima"}, "America/Lima"),
+    ):
+        for day in (19, 20):
+            page = browser.get(f"/reports/figures?day=2026-11-{day}{query}").text
+            wanted = asked_by_hand(browser, date(2026, 11, day), **asked)
+            assert figures(page)["Succeeded"] == wanted, (query, day)
+            assert f"Days and times by {zone}." in page
+            rows = csv.DictReader(
+                StringIO(
+                    browser.get(f"/reports/figures.csv?day=2026-11-{day}{query}").text.lstrip(
+                        "\ufeff"
+                    )
+                )
+            )
+            assert {row["Zone"] for row in rows} <= {zone}
+
+
+def asked_by_hand(browser: Browser, day: date, **asked: Any) -> str:
+    """How many went over, as `xtiger report` tells it."""
+    letter = by_hand(browser.services, Asked(Kind.DAILY, day, **asked))
+    return letter.subject.partition(": ")[2].partition(" ")[0]
+
+
+def test_the_log_entries_behind_the_figures_are_those_of_the_same_days(browser: Browser) -> None:
+    with browser.services.database.write() as session:
+        session.get_one(Organisation, 1).time_zone = "NEWZEALANDSTANDARDTIME"
+    for number, hour in ((50, 10), (51, 11)):  # around Auckland's midnight
+        entry(browser, number, at=NOW.replace(hour=hour) - timedelta(days=1))
+    page = browser.get("/reports/figures?day=2026-11-20").text
+    [link] = [one["href"] or "" for one in Tags(page).all("a") if "/logs?" in (one["href"] or "")]
+    entries = browser.client.get(link).text
+    assert "INV-50" in entries
+    assert "INV-51" not in entries
+    assert "Days by Pacific/Auckland" in entries
+    own = browser.get("/reports/figures?day=2026-11-20&zone=UTC").text
+    assert "/logs?from=2026-11-20&amp;to=2026-11-20" in own
+    assert "zone=" not in own.partition("/logs?")[2].partition('"')[0]
+
+
+def test_an_unknown_zone_is_told(browser: Browser) -> None:
+    answer = browser.get("/reports/figures?day=2026-11-20&zone=Mars/Base")
+    assert answer.status_code == 422
+    assert "Mars/Base isn&#39;t a time zone." in answer.text
+    assert browser.get("/reports/figures.csv?zone=Mars/Base").status_code == 400
 
 
 def test_the_file_has_each_currency_apart_and_counts_each_record_once(browser: Browser) -> None:

@@ -32,6 +32,7 @@ _OF_ALL = text("organisation_id IS NULL")
 _WAITING = text("state = 'waiting'")
 _GIVEN_UP = text("state = 'failed'")
 _OF_ALERT = text("alert_id IS NOT NULL")
+_REPEATS = text("again_of IS NOT NULL")
 
 
 class Subscription(Base):
@@ -149,6 +150,7 @@ class Mail(Base):
         Index(
             "ix_xtiger_mail_alert", "alert_id", sqlite_where=_OF_ALERT, postgresql_where=_OF_ALERT
         ),
+        Index("ix_xtiger_mail_again", "again_of", sqlite_where=_REPEATS, postgresql_where=_REPEATS),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     #: after_sync, daily, weekly, monthly, alert, test
@@ -158,6 +160,10 @@ class Mail(Base):
     subscription_id: Mapped[int | None] = mapped_column(Key)
     period_id: Mapped[int | None] = mapped_column(Key)
     alert_id: Mapped[int | None] = mapped_column(Key)
+    #: The mail that this one repeats because a person asked for it, and who did; a repeat of a
+    #: repeat has the first one's number.
+    again_of: Mapped[int | None] = mapped_column(Key)
+    again_by: Mapped[str | None] = mapped_column(String(255))
     #: NULL: it is about several, or none.
     organisation_id: Mapped[int | None] = mapped_column(Key)
     recipient: Mapped[str] = mapped_column(String(255))

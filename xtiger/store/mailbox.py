@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
@@ -118,6 +118,26 @@ def withdraw(session: Session, subscription_id: int, *, why: str) -> None:
         )
         .values(state="failed", why=why, not_before=None)
         .execution_options(synchronize_session=False)
+    )
+
+
+def hold(session: Session, mails: Iterable[int]) -> None:
+    """Whoever repeats one of these mails waits until this transaction ends."""
+    held = select(Mail.id).where(Mail.id.in_(mails)).order_by(Mail.id).with_for_update()
+    session.execute(held)
+
+
+def repeat(session: Session, first: int, *, after: datetime) -> Mail | None:
+    """A mail's newest repeat that waits, or was made since `after` and wasn't given up."""
+    return session.scalar(
+        select(Mail)
+        .where(
+            text("again_of IS NOT NULL"),
+            Mail.again_of == first,
+            or_(Mail.state == "waiting", and_(Mail.state == "sent", Mail.made_at > after)),
+        )
+        .order_by(Mail.id.desc())
+        .limit(1)
     )
 
 

@@ -36,7 +36,7 @@ from xtiger.web.frame import THEMES, Frame, clock_time, load, now, page, waiting
 from xtiger.web.pausing import Paused, pauses
 from xtiger.web.routes import Routes
 from xtiger.web.ui import fragment
-from xtiger.web.words import say
+from xtiger.web.words import all_of, say
 
 routes = Routes()
 DAYS = 14
@@ -205,6 +205,7 @@ def _figures(session: Session, frame: Frame) -> dict[str, Any]:
         "alerts": _alerts(session, frame) if can("reports") else [],
         "gone": gone,
         "causes": causes[:_SHOWN],
+        "others": None if can("queue.read") else _need(cards),
         "more": _more(causes[_SHOWN:]),
         "runs": runs,
         "active": active,
@@ -294,24 +295,13 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
     """The first sentence that is true, worst first."""
     if not cards:
         return say("health.none")
-    for card in sorted(cards, key=lambda card: -card.queue.waiting):
-        each = card.organisation
-        broken = frame.broken(each)
-        if broken:
-            return say(
-                "health.disconnected",
-                organisation=each.name,
-                time=clock_time(broken.at),
-                waiting=waiting(card.queue.waiting),
-            )
+    if ended := [card for card in cards if frame.broken(card.organisation)]:
+        return _disconnected(frame, sorted(ended, key=lambda card: -card.queue.waiting))
     held = next((card for card in cards if card.state == "held"), None)
     if held is not None:
         return say("health.held", why=held.why or "")
-    need = sum(card.queue.needs for card in cards)
-    if need:
-        verb = "needs" if need == 1 else "need"
-        text = f"{formats.counted(need, 'record')} {verb} you"
-        return say("health.need", need=text, went=f"{went:,}")
+    if need := _need(cards):
+        return say("health.need", need=need, went=f"{went:,}")
     if active is not None:
         settled = active.succeeded + active.unchanged + active.failed + active.blocked
         return say("health.sending", due=formats.counted(active.due, "record"), done=f"{settled:,}")
@@ -327,6 +317,29 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
     if queued:
         return say("health.waiting", waiting=waiting(queued), went=f"{went:,}")
     return say("health.well")
+
+
+def _disconnected(frame: Frame, cards: list[Card]) -> str:
+    """Which organisations can't be reached, and what waits in all of them."""
+    queued = waiting(sum(card.queue.waiting for card in cards))
+    moments = [one.at for card in cards if (one := frame.broken(card.organisation)) and one.at]
+    time = clock_time(min(moments, default=None))
+    names = [card.organisation.name for card in cards]
+    if len(names) == 1:
+        return say("health.disconnected", organisation=names[0], time=time, waiting=queued)
+    which = "many" if len({clock_time(one) for one in moments}) == 1 else "first"
+    words = {"organisations": all_of(names), "time": time, "waiting": queued}
+    return say(f"health.disconnected.{which}", **words)
+
+
+def _need(cards: list[Card]) -> str | None:
+    """How many records need a person: "you" only to who sees them in the Queue."""
+    need = sum(card.queue.needs for card in cards)
+    if not need:
+        return None
+    whom = "you" if can("queue.read") else "somebody"
+    count = formats.counted(need, "record")
+    return say(f"need.{whom}{'.one' if need == 1 else ''}", count=count)
 
 
 def _runs(session: Session, shown: list[Organisation]) -> list[Run]:

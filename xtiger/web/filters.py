@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from flask import g
+from flask import g, request
 
+from xtiger.web import formats
 from xtiger.web.words import say
 
 #: Characters of a value that its sentence shows.
@@ -46,8 +47,18 @@ def number(kind: str, value: str | None) -> int | None:
     return None
 
 
+def clock() -> tzinfo | None:
+    """Whose days the query asks for, where they aren't the reader's: a report's list of entries."""
+    name = request.args.get("zone", "")
+    found = formats.zone_of(name)
+    if name in ("", formats.zone_name(found)):
+        return found if name else None
+    unknown("zone", name)
+    return None
+
+
 def day(kind: str, value: str | None, zone: tzinfo, *, later: int = 0) -> datetime | None:
-    """Midnight of a day, or some days later, in the reader's zone, as UTC.
+    """Midnight of a day, or some days later, in the reader's zone or the query's, as UTC.
 
     None where there is no day, or one at the end of all time, which bounds nothing.
     """
@@ -59,6 +70,7 @@ def day(kind: str, value: str | None, zone: tzinfo, *, later: int = 0) -> dateti
         unknown(kind, value)
         return None
     try:
-        return datetime.combine(found + timedelta(days=later), time(), zone).astimezone(UTC)
+        start = datetime.combine(found + timedelta(days=later), time(), clock() or zone)
+        return start.astimezone(UTC)
     except OverflowError:
         return None

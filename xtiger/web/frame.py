@@ -19,7 +19,7 @@ from xtiger.store.models import Connection, Organisation, Run
 from xtiger.store.profiles import organisations, pause_of_all, paused_modules
 from xtiger.web import filters, formats, lists
 from xtiger.web.access import NOBODY, Access, Person, access, can, who
-from xtiger.web.words import names, say
+from xtiger.web.words import all_of, names, say
 
 THEMES = ("auto", "light", "dark")
 #: A run that nobody began within this time has no worker.
@@ -187,7 +187,7 @@ def _banner(session: Session, frame: Frame) -> Banner | None:
         if len(gone) > 1:
             sentence = say(
                 "banner.disconnected.many",
-                organisations=_all([one.name for one, _why in gone]),
+                organisations=all_of([one.name for one, _why in gone]),
                 waiting=queued,
             )
         else:
@@ -251,11 +251,6 @@ def _button(
         return Banner(tone, icon, sentence, label, url_for(f"xtiger.{endpoint}"))
     helpers = access().administrators()
     return Banner(tone, icon, sentence, ask=say("ask", names=names(helpers)) if helpers else None)
-
-
-def _all(names_of: list[str]) -> str:
-    """A, B and C."""
-    return f"{', '.join(names_of[:-1])} and {names_of[-1]}"
 
 
 def _ended(sentence: str) -> str:

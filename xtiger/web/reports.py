@@ -17,9 +17,9 @@ from xtiger.engine.reporting import letters
 from xtiger.store.models import Mail, RunMail, Subscription
 from xtiger.web import filters, lists, reports_figures, sheets
 from xtiger.web.access import can, needs, who
-from xtiger.web.actions import done, fault, go, spoken
+from xtiger.web.actions import done, fault, go, name, spoken
 from xtiger.web.errors import not_theirs
-from xtiger.web.frame import load, page, xt, zone
+from xtiger.web.frame import clock_time, load, page, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.words import say
 
@@ -29,7 +29,10 @@ STATES = {"sent": "Sent", "waiting": "Waiting", "failed": "Couldn't be sent"}
 #: A rendered mail is a page of its own: it may look as it likes, and do nothing.
 SHOWN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 #: The columns of the exported file.
-HEADER = ("Written", "Sent", "Kind", "Organisation", "To", "Subject", "Status", "Reason", "Id")
+HEADER = (
+    *("Written", "Sent", "Kind", "Organisation", "To", "Subject", "Status", "Reason"),
+    *("Sent again by", "Id"),
+)
 _FILTERS = ("kind", "state", "to", "from", "until")
 
 
@@ -115,6 +118,7 @@ def reports_csv() -> Any:
                 mail.subject,
                 STATES.get(mail.state, mail.state),
                 mail.why if mail.state != "sent" else "",
+                mail.again_by or "",
                 mail.message_id,
             ]
 
@@ -141,6 +145,7 @@ def report(mail_id: int) -> Any:
         runs=runs or ([mail.run_id] if mail.run_id else []),
         text=_without_link(mail, mail.text, say("mail.unsubscribe.hidden")),
         attached=len(_file(mail)),
+        first=_kept(mail.again_of),
         crumbs=[("Reports", url_for("xtiger.reports"))],
     )
 
@@ -182,9 +187,12 @@ def report_again(mail_id: int) -> Any:
         fault(say("mail.stopped.kept", recipient=mail.recipient))
         return go("report", mail_id=mail_id)
     with spoken():
-        again = letters.send_again(xt().services, mail_id)
-        done(say("mail.sent_again", recipient=mail.recipient))
-        return go("report", mail_id=again)
+        again = letters.send_again(xt().services, mail_id, who=name())
+        if again.since is None:
+            done(say("mail.sent_again", recipient=mail.recipient))
+        else:
+            done(say("mail.sent_again.had", time=clock_time(again.since)))
+        return go("report", mail_id=again.mail_id)
     return go("report", mail_id=mail_id)
 
 
@@ -211,6 +219,13 @@ def _mail(mail_id: int) -> Mail:
     with xt().services.database.read() as session:
         mail = session.get(Mail, mail_id)
     return mail or abort(404)
+
+
+def _kept(mail_id: int | None) -> int | None:
+    """The number of a mail that is still kept."""
+    with xt().services.database.read() as session:
+        found: int | None = session.scalar(select(Mail.id).where(Mail.id == (mail_id or 0)))
+    return found
 
 
 def _without_link(mail: Mail, body: str, instead: str) -> str:

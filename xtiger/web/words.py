@@ -47,17 +47,26 @@ WORDS: Mapping[str, str] = {
     # dashboard
     "health.disconnected": "XTiger can't reach {organisation}: its consent ended {time}. "
     "{waiting}.",
+    "health.disconnected.many": "XTiger can't reach {organisations}: their consent ended {time}. "
+    "{waiting}.",
+    "health.disconnected.first": "XTiger can't reach {organisations}: their consent ended, the "
+    "first {time}. {waiting}.",
     "health.none": "XTiger isn't connected with Xero yet.",
     "health.not_live": "XTiger isn't live yet: nothing is sent to {organisation} by itself.",
     "health.held": "{why}",
     "health.paused": "{organisation} is paused. {waiting}.",
     "health.paused.all": "Everything is paused. {waiting}.",
     "health.need": "{need}; {went} went over today.",
+    "need.you": "{count} need you",
+    "need.you.one": "{count} needs you",
+    "need.somebody": "{count} need somebody",
+    "need.somebody.one": "{count} needs somebody",
     "health.sending": "Sending {due}, {done} done.",
     "health.waiting": "{waiting}; {went} went over today.",
     "health.well": "Everything selected is in Xero.",
     "dashboard.chart.empty": "No calls yet. The chart starts with the first run.",
     "dashboard.nothing": "Nothing needs you.",
+    "dashboard.need.all": "{need}, counting all users' records. A record's own page says why.",
     "dashboard.more": "and {causes} more, {records}.",
     "dashboard.no_runs": "No run yet. Sync starts the first one.",
     "dashboard.start": "Connect XTiger with your Xero app, choose the organisations, then go live.",
@@ -309,6 +318,7 @@ WORDS: Mapping[str, str] = {
     "filter.account": "“{value}” is neither active nor archived; both are shown.",
     "filter.from": "“{value}” isn't a day such as 2026-11-21; earlier days are shown, too.",
     "filter.to": "“{value}” isn't a day such as 2026-11-21; later days are shown, too.",
+    "filter.zone": "“{value}” isn't a time zone; days are those of your own clock.",
     "filter.org": "“{value}” isn't an organisation here; the page is shown without it.",
     "filter.place": "“{value}” isn't a place in this list; it is shown from its start.",
 }
@@ -367,6 +377,12 @@ def names(people: list[str]) -> str:
     if len(few) < 2:
         return "".join(few)
     return f"{', '.join(few[:-1])} or {few[-1]}"
+
+
+def all_of(some: list[str]) -> str:
+    """Acme NZ; Acme NZ and Acme UK; of more than three: Acme NZ, Acme UK and 2 more."""
+    few = some if len(some) < 4 else [*some[:2], f"{len(some) - 2} more"]
+    return " and ".join(filter(None, (", ".join(few[:-1]), few[-1])))
 
 
 def places(first: int | None, last: int | None) -> str:

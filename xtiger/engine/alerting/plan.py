@@ -21,6 +21,8 @@ from xtiger.store.models import Alert, Subscription
 from xtiger.telemetry import logger
 
 _DAY = timedelta(days=1)
+#: The kinds of which a reader who chose modules hears less.
+_OF_MODULES = (Kind.FAILURES, Kind.PAUSED)
 #: What a look knows of a finding and needn't keep.
 _OF_A_LOOK = ("opened", "where")
 
@@ -159,9 +161,7 @@ class Plan:
                 mine = [
                     heard
                     for case in self.cases
-                    if case.kind is kind
-                    and (reader := _reader(rows, case.alert)) is not None
-                    and (heard := self._heard(case, reader)) is not None
+                    if case.kind is kind and (heard := self._heard(case, rows)) is not None
                 ]
                 self._tell(kind, mailbox, mine)
                 self._tell_over(kind, mailbox, mine)
@@ -182,18 +182,23 @@ class Plan:
 
     # -- what one reader hears -----------------------------------------------------------------
 
-    def _heard(self, case: Case, reader: Subscription) -> _Heard | None:
-        """An alert as a reader hears of it; None: nothing of it is theirs.
+    def _heard(self, case: Case, rows: Sequence[Subscription]) -> _Heard | None:
+        """An alert as a mailbox hears of it by its rows; None: nothing of it is theirs.
 
-        Who chose modules hears of the records of these, and of their pause; what holds a whole
-        organisation concerns them, too.
+        Any row that asks for it is enough. Who chose modules hears of the records of these, and
+        of their pause; what holds a whole organisation concerns them, too.
         """
+        fitting = _fitting(rows, case)
+        if not fitting:
+            return None
+        reader = next((row for row in fitting if self._asks(case, row)), fitting[0])
         whole = _Heard(case, reader, case.finding, case.seen, case.mended)
-        if reader.modules is None or case.kind not in (Kind.FAILURES, Kind.PAUSED):
+        modules = _modules(fitting)
+        if modules is None or case.kind not in _OF_MODULES:
             return whole
         if case.kind is Kind.PAUSED:
-            return whole if not case.alert.key or case.alert.key in reader.modules else None
-        modules, told = frozenset(reader.modules), case.told.get(reader.mailbox)
+            return whole if not case.alert.key or case.alert.key in modules else None
+        told = case.told.get(reader.mailbox)
         if not case.seen:
             return self._as_over(whole, modules, told) if case.mended and told else None
         finding = self._of_modules(case, modules)
@@ -204,6 +209,15 @@ class Plan:
         if told is None or told.over or told.by_report:
             return None
         return self._gone(whole, modules, told)
+
+    def _asks(self, case: Case, row: Subscription) -> bool:
+        """Whether a row alone would have an alert told: the mail's link ends that one."""
+        if row.modules is None or case.kind not in _OF_MODULES:
+            return True
+        if case.kind is Kind.PAUSED:
+            return not case.alert.key or case.alert.key in row.modules
+        modules = frozenset(row.modules)
+        return case.seen and bool(self._of_modules(case, modules).details["failing"])
 
     def _of_modules(self, case: Case, modules: frozenset[str]) -> Finding:
         name = id(case), modules
@@ -351,13 +365,24 @@ class Plan:
         return len(self.letters)
 
 
-def _reader(rows: Sequence[Subscription], alert: Alert) -> Subscription | None:
-    """Under which of its subscriptions a mailbox hears of an alert, None: it doesn't.
+def _fitting(rows: Sequence[Subscription], case: Case) -> list[Subscription]:
+    """The rows of a mailbox that are about an alert's organisation, the one to write by first.
 
-    One to the organisation itself goes before one to all. What is wrong with the whole
-    installation concerns everybody.
+    One that asks for all modules goes before one that doesn't, where that matters, and then one
+    to the organisation itself before one to all. What is wrong with the whole installation
+    concerns everybody.
     """
-    if alert.organisation_id is None:
-        return min(rows, key=lambda row: row.organisation_id is not None)
-    fitting = [row for row in rows if row.organisation_id in (None, alert.organisation_id)]
-    return max(fitting, key=lambda row: row.organisation_id is not None, default=None)
+    about = case.alert.organisation_id
+
+    def order(row: Subscription) -> tuple[bool, bool]:
+        less = case.kind in _OF_MODULES and row.modules is not None
+        return less, (row.organisation_id is None) != (about is None)
+
+    return sorted((row for row in rows if about in (None, row.organisation_id or about)), key=order)
+
+
+def _modules(rows: Sequence[Subscription]) -> frozenset[str] | None:
+    """The modules that any of the rows asks for; None: all."""
+    if any(row.modules is None for row in rows):
+        return None
+    return frozenset(module for row in rows for module in row.modules or ())

@@ -19,7 +19,8 @@ from xtiger.store.models import Mail
 class Asked:
     """A report that somebody asks for: `day` lies in its period, None is yesterday.
 
-    `organisation` is a name or a number, None all of them; `zone` by default the organisation's.
+    `organisation` is a name or a number, None all of them; `zone` by default the organisation's,
+    as on the page Reports.
     """
 
     kind: Kind
@@ -34,9 +35,7 @@ def by_hand(services: Services, asked: Asked) -> Written:
 
     Raises PermanentError for what nobody knows by its name, and for a day that lies ahead.
     """
-    one = _by_name(services, asked.organisation)
-    zone = asked.zone or subscriptions.zone_for(services, one)
-    subscriptions.known_zone(zone)
+    one, zone = _by_name(services, asked.organisation), zone_of(services, asked)
     today = services.clock.now().astimezone(zones.zone(zone)).date()
     day = asked.day or today - timedelta(days=1)
     if day > today:
@@ -46,6 +45,14 @@ def by_hand(services: Services, asked: Asked) -> Written:
     report = figures.of_period(services, asked.kind, day, zone=zone, organisation_id=one)
     notes = _so_far(asked.language, Period.of(asked.kind, day, zone), report.made_at)
     return words.written(services, report, language=asked.language, notes=notes)
+
+
+def zone_of(services: Services, asked: Asked) -> str:
+    """Whose days a report covers. Raises PermanentError for a zone that nobody knows."""
+    one = _by_name(services, asked.organisation)
+    zone = asked.zone or subscriptions.zone_for(services, one)
+    subscriptions.known_zone(zone)
+    return zone
 
 
 def _so_far(language: str, period: Period, now: datetime) -> list[str]:

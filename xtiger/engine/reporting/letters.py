@@ -41,6 +41,8 @@ _IN_DOUBT = "It may have arrived; it isn't sent again by itself."
 COLUMNS = 72
 #: The setting of the mail server that was named on the page.
 MAIL_SERVER = "mail_server"
+#: A mail that was sent again is not repeated for so long: that was one press, come twice.
+ONE_PRESS = timedelta(minutes=1)
 
 log = logger("letters")
 
@@ -170,17 +172,32 @@ def put(
     return mail
 
 
-def send_again(services: Services, mail_id: int) -> int:
-    """Queues a mail once more, as it was, under an id of its own; answers with its number.
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A mail sent once more: its number, and since when it was there already, None: it is new."""
 
-    Raises PermanentError where it is gone, or waits to be sent anyway.
+    mail_id: int
+    since: datetime | None = None
+
+
+def send_again(services: Services, mail_id: int, *, who: str) -> Again:
+    """Queues a mail once more, as it was, under an id of its own.
+
+    While a repeat of it waits, or for a minute after one was made, there is no other: the answer
+    is that one. Raises PermanentError where the mail is gone, or waits to be sent anyway.
     """
+    now = services.clock.now()
     with services.database.write() as session:
         mail = session.get(Mail, mail_id)
         if mail is None:
             raise PermanentError("This mail is no longer kept.")
         if mail.state == "waiting":
             raise PermanentError("It waits to be sent; XTiger goes on trying by itself.")
+        first = mail.again_of or mail.id
+        mailbox.hold(session, {first, mail.id})
+        had = mailbox.repeat(session, first, after=now - ONE_PRESS)
+        if had is not None:
+            return Again(had.id, had.made_at)
         host = urlsplit(services.settings.public_url).hostname or "localhost"
         copied = {
             column.key: getattr(mail, column.key)
@@ -194,12 +211,14 @@ def send_again(services: Services, mail_id: int) -> int:
                 "state": "waiting",
                 "tries": 0,
                 "doubts": 0,
-                "made_at": services.clock.now(),
+                "made_at": now,
+                "again_of": first,
+                "again_by": who[:255],
             }
         )
         session.add(again)
         session.flush()
-        return again.id
+        return Again(again.id)
 
 
 # -- sending -----------------------------------------------------------------------------------

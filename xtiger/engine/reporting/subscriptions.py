@@ -292,11 +292,6 @@ def stop(services: Services, token: str) -> Subscription | None:
     return row
 
 
-def alert_readers(session: Session, organisation_id: int | None) -> list[Subscription]:
-    """Who is told of an alert about an organisation, or about the whole installation."""
-    return mailbox.readers(session, "alerts", organisation_id)
-
-
 def organisations_of(session: Session, organisation_id: int | None) -> list[Organisation]:
     """The organisations that a subscription is about."""
     rows = profiles.organisations(session)
