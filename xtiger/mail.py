@@ -97,7 +97,7 @@ def sender_of(text: str) -> tuple[str, str]:
     if not (address.isascii() and re.fullmatch(_ADDRESS, address)):
         raise ValueError(text)
     name = " ".join((found["name"] or "").split())
-    if len(name) > 1 and name[0] == name[-1] == '"':
+    if re.fullmatch(r'"(?:[^"\\]|\\.)*"', name):
         name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
     return name, address
 

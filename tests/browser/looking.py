@@ -1,13 +1,16 @@
-"""What browser tests share: pictures of a page at each width and in both appearances."""
+"""What browser tests share: whether a page fits each width, and pictures for who wants to look."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from playwright.sync_api import Page
 
 #: A desk, a tablet held upright, a phone.
 WIDTHS = (1280, 768, 375)
+#: The README's own pictures, which are taken anew with XTIGER_PICTURES=1.
+README_PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 def too_wide(page: Page) -> list[str]:
@@ -21,15 +24,26 @@ def too_wide(page: Page) -> list[str]:
     return found
 
 
-def pictures_of(page: Page, folder: Path, name: str) -> None:
-    """The page at each width, light and dark; nothing may stick out."""
+def fits(page: Page, name: str) -> None:
+    """At each width, light and dark, nothing sticks out; `name` is what it is called if it does."""
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.reload()
+        # Without motion, so that no picture shows a colour on its way.
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert too_wide(page) == [], f"{name} at {width}"
-            page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+            look(page, f"{name}-{width}-{scheme}")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    page.reload()
+
+
+def look(page: Page, name: str) -> None:
+    """A picture of the whole page, where XTIGER_LOOK names a folder: nobody else waits for it."""
+    if folder := os.environ.get("XTIGER_LOOK"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def for_readme(page: Page, name: str, *, whole: bool = False) -> None:
+    """A picture of what the window shows, or the whole page, for the README and the docs."""
+    if os.environ.get("XTIGER_PICTURES"):
+        page.screenshot(path=README_PICTURES / f"{name}.png", full_page=whole)

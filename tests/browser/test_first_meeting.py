@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.looking import pictures_of
+from tests.browser.looking import fits
 from tests.browser.test_main_job import chromium as chromium
 from tests.browser.test_main_job import signed_in
 from xtiger.crm.builtin import Contact, Invoice, InvoiceLine
@@ -125,7 +124,7 @@ def opened(ana: Page, instance: Instance, name: str) -> str:
 
 
 def test_an_uncertain_contact_is_linked_by_a_person_and_goes_on_without_a_double(
-    instance: Instance, chromium: Browser, tmp_path: Path
+    instance: Instance, chromium: Browser
 ) -> None:
     for number in (1, 2):
         intake.set_flag(
@@ -140,7 +139,7 @@ def test_an_uncertain_contact_is_linked_by_a_person_and_goes_on_without_a_double
     panel = ana.locator("section").filter(has_text="Which one is it?")
     for text in (OURS, THEIRS, "In the CRM", "What Xero has"):
         expect(panel.get_by_text(text, exact=True)).to_be_visible()
-    pictures_of(ana, tmp_path, "which-one")
+    fits(ana, "which-one")
     assert [row["Name"] for row in in_kauri(instance, "contacts")].count(NAME) == 1
 
     # A manager sees both sides, and may not choose.
@@ -148,7 +147,7 @@ def test_an_uncertain_contact_is_linked_by_a_person_and_goes_on_without_a_double
     mia.goto(f"{instance.url}/queue/{place}")
     expect(mia.get_by_text(THEIRS, exact=True)).to_be_visible()
     expect(mia.get_by_role("button", name="Link them")).to_have_count(0)
-    pictures_of(mia, tmp_path, "which-one-manager")
+    fits(mia, "which-one-manager")
 
     panel.get_by_role("button", name="Link them").click()
     done = f"It is linked with Xero's {NAME} and goes on in its old place, #{place}."
@@ -169,9 +168,7 @@ def test_an_uncertain_contact_is_linked_by_a_person_and_goes_on_without_a_double
     assert said == []
 
 
-def test_a_new_one_is_made_once_its_name_is_its_own(
-    instance: Instance, chromium: Browser, tmp_path: Path
-) -> None:
+def test_a_new_one_is_made_once_its_name_is_its_own(instance: Instance, chromium: Browser) -> None:
     ana = signed_in(chromium, instance, "ana@example.com")
     place = opened(ana, instance, "Bo Tan")
     contact = ana.get_by_role("link", name="Contacts Bo Tan")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.looking import too_wide
-from tests.browser.test_main_job import README_PICTURES
+from tests.browser.looking import for_readme, too_wide
 from tests.browser.test_main_job import chromium as chromium
 from tests.conftest import Engine
 from tests.engine.alert_scenes import html_of
@@ -83,13 +80,11 @@ def _forgotten(engine: Engine, services: Services, clock: MiddayClock) -> None:
 
 
 def test_each_kind_of_mail_fits_a_phone_and_a_desk(
-    sqlite_engine: Engine, chromium: Browser, tmp_path: Path
+    sqlite_engine: Engine, chromium: Browser
 ) -> None:
     mails = written(sqlite_engine, PostOffice())
     kinds = {"after_sync", "daily", "weekly", "monthly", "test", "alert", "german"}
     assert set(mails) == kinds
-    folder = README_PICTURES / "mails" if os.environ.get("XTIGER_PICTURES") else tmp_path
-    folder.mkdir(exist_ok=True)
     fetched: list[Any] = []
     for kind, message in mails.items():
         page = chromium.new_context().new_page()
@@ -98,6 +93,6 @@ def test_each_kind_of_mail_fits_a_phone_and_a_desk(
             page.set_viewport_size({"width": width, "height": 900})
             page.set_content(html_of(message))
             assert too_wide(page) == [], f"{kind} at {width}"
-            page.screenshot(path=folder / f"{kind}-{width}.png", full_page=True)
+            for_readme(page, f"mails/{kind}-{width}", whole=True)
         page.context.close()
     assert fetched == []

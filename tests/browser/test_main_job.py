@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import email
 import email.policy
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import select
 
-from tests.browser.looking import too_wide
+from tests.browser.looking import for_readme, too_wide
 from xtiger.crm.builtin import Invoice
 from xtiger.demo import samples
 from xtiger.demo.instance import Instance, Ports, free_port
 
 pytestmark = pytest.mark.browser
-
-#: Where pictures go: the README's own with XTIGER_PICTURES=1, else beside the test's files.
-README_PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +65,6 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = README_PICTURES if os.environ.get("XTIGER_PICTURES") else tmp_path
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def signed_in(chromium: Browser, instance: Instance, who: str, **context: Any) -> Page:
     """A page of a fresh browser in which somebody signed in through the form."""
     page = chromium.new_context(viewport={"width": 1280, "height": 860}, **context).new_page()
@@ -102,9 +90,10 @@ def total_of(instance: Instance, number: str) -> str:
 
 
 def main_path(
-    instance: Instance, chromium: Browser, number: str, pictures: Path | None, **context: Any
+    instance: Instance, chromium: Browser, number: str, *, pictures: bool = False, **context: Any
 ) -> None:
     """Tick as Bo, Sync as Ana, then Xero's own page, Queue, Logs and the mail."""
+    picture = for_readme if pictures else lambda *_: None
     before = len(instance.mails)
     bo = signed_in(chromium, instance, "bo@example.com", **context)
     bo.goto(f"{instance.url}/records/Invoices/{record_id(instance, number)}")
@@ -120,22 +109,22 @@ def main_path(
     instance.wait_idle()
     ana.reload()
     expect(ana.get_by_text(re.compile("Finished in")).first).to_be_visible()
-    shoot(ana, pictures, "run")
+    picture(ana, "run")
 
     ana.goto(f"{instance.url}/records/Invoices/{record_id(instance, number)}")
     expect(ana.get_by_text(f"It is in Xero as {number} since").first).to_be_visible()
-    shoot(ana, pictures, "record")
+    picture(ana, "record")
     ana.get_by_role("link", name=f"Open {number} in Xero").click()
     expect(ana.get_by_text(total_of(instance, number), exact=True).last).to_be_visible()
     assert ana.url.startswith(instance.xero["api_url"])
 
     ana.goto(instance.xero["api_url"] + "/")
     expect(ana.get_by_text(number, exact=True).first).to_be_visible()
-    shoot(ana, pictures, "local-xero")
+    picture(ana, "local-xero")
 
     ana.goto(f"{instance.url}/queue?state=succeeded")
     expect(ana.get_by_role("row").filter(has_text=number).first).to_contain_text("Succeeded")
-    shoot(ana, pictures, "queue")
+    picture(ana, "queue")
 
     # The run's mail goes a moment after its end; without script the page must be asked again.
     for _ in range(60):
@@ -150,7 +139,7 @@ def main_path(
     instance_log = ana.get_by_text("LineItems").first
     if instance_log.count():
         expect(instance_log).to_be_attached()
-    shoot(ana, pictures, "log")
+    picture(ana, "log")
 
     assert len(instance.mails) == before + 1
     letter: Any = email.message_from_bytes(
@@ -162,25 +151,19 @@ def main_path(
     assert number in text
     assert number in html
     assert total_of(instance, number) in text
-    if pictures:
-        shown = chromium.new_context(viewport={"width": 680, "height": 860}).new_page()
-        shown.set_content(html)
-        shoot(shown, pictures, "mail")
-
-
-def shoot(page: Page, pictures: Path | None, name: str) -> None:
-    if pictures:
-        page.screenshot(path=str(pictures / f"{name}.png"))
+    shown = chromium.new_context(viewport={"width": 680, "height": 860}).new_page()
+    shown.set_content(html)
+    picture(shown, "mail")
 
 
 def test_a_ticked_invoice_is_seen_in_xero_queue_logs_and_mail(
-    instance: Instance, chromium: Browser, pictures: Path
+    instance: Instance, chromium: Browser
 ) -> None:
-    main_path(instance, chromium, "INV-0001", pictures)
+    main_path(instance, chromium, "INV-0001", pictures=True)
 
 
 def test_the_same_without_javascript(instance: Instance, chromium: Browser) -> None:
-    main_path(instance, chromium, "INV-0003", None, java_script_enabled=False)
+    main_path(instance, chromium, "INV-0003", java_script_enabled=False)
 
 
 PAGES = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -22,6 +21,7 @@ from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from werkzeug.serving import make_server
 
+from tests.browser.looking import look
 from tests.contract.conftest import SandboxClient
 from tests.web.conftest import People
 from xtiger.crm.builtin import CONTACTS
@@ -171,12 +171,6 @@ def opened(chromium: Browser, **context: Any) -> tuple[Page, list[str]]:
     return page, said
 
 
-def shoot(page: Page, name: str) -> None:
-    """A picture for a person to look at, where XTIGER_LOOK names a folder."""
-    if folder := os.environ.get("XTIGER_LOOK"):
-        page.screenshot(path=f"{folder}/{name}-{page.viewport_size['width']}.png", full_page=True)  # type: ignore[index]
-
-
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_a_custom_field_is_mapped_with_a_lookup_tested_saved_sent_and_restored(
     host: Host, chromium: Browser, script: bool
@@ -206,7 +200,7 @@ def test_a_custom_field_is_mapped_with_a_lookup_tested_saved_sent_and_restored(
         page.get_by_label(f"To, entry {place} of {AREA}").fill(name)
     show()
     expect(row.get_by_text("09", exact=True)).to_be_visible()
-    shoot(page, "lookup")
+    look(page, "mapping-lookup")
 
     # Test shows the request; nothing is sent
     calls = host.area_codes()
@@ -219,13 +213,13 @@ def test_a_custom_field_is_mapped_with_a_lookup_tested_saved_sent_and_restored(
     expect(
         page.get_by_text("Kept as the test “Ana Lee Ltd”. It runs on each save.")
     ).to_be_visible()
-    shoot(page, "test")
+    look(page, "mapping-test")
 
     # Save, and the Queue on demand
     page.get_by_role("button", name="Save", exact=True).click()
     saved = "Saved as v2. 2 records in Xero would change; they aren't sent until you add them."
     expect(page.get_by_text(saved)).to_be_visible()
-    shoot(page, "saved")
+    look(page, "mapping-saved")
     page.get_by_role("button", name="Add to Queue").click()
     expect(page.get_by_text("Added 2 contacts to the Queue, places #")).to_be_visible()
     host.sync(organisation)
@@ -235,7 +229,7 @@ def test_a_custom_field_is_mapped_with_a_lookup_tested_saved_sent_and_restored(
     page.get_by_role("link", name="Versions").click()
     page.get_by_role("link", name="What v2 changed").click()
     expect(page.get_by_role("row").filter(has_text=AREA)).to_contain_text("AKL = 09")
-    shoot(page, "versions")
+    look(page, "mapping-versions")
     page.get_by_role("button", name="Restore v1").click()
     fails = f"The test “Ana Lee Ltd” fails: {AREA} is empty, 09 is expected."
     expect(page.get_by_text(fails).first).to_be_visible()
@@ -294,7 +288,7 @@ def test_the_pages_fit_and_stay_quiet(host: Host, chromium: Browser, width: int)
     for name in ("page", "tested"):
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name} is {wide} px too wide at {width}"
-        shoot(page, name)
+        look(page, f"mapping-{name}-{width}")
         page.get_by_role("button", name="Test", exact=True).click()
         expect(page.get_by_text("The request as JSON").first).to_be_visible()
     page.goto(f"{at}/versions?old=1")

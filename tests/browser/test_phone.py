@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -12,6 +11,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page
 from werkzeug.serving import make_server
 
+from tests.browser.looking import look
 from tests.browser.test_main_job import chromium as chromium
 from tests.web.conftest import NOW, Browser
 from tests.web.conftest import app as app
@@ -112,13 +112,11 @@ def page(browser: Browser, app: Flask, chromium: Chromium) -> Iterator[Page]:
         ("figures", "reports/figures?day=2026-11-21"),
     ],
 )
-def test_nothing_is_cut_off_at_the_right_edge(
-    page: Page, tmp_path: Path, name: str, path: str
-) -> None:
+def test_nothing_is_cut_off_at_the_right_edge(page: Page, name: str, path: str) -> None:
     page.goto(f"{page.url}{path}")
     for width in (375, 768, 1280):
         page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=tmp_path / f"{name}-{width}.png", full_page=True)
+        look(page, f"phone-{name}-{width}")
         assert page.evaluate(CUT) == [], width
 
 

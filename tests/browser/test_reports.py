@@ -7,13 +7,13 @@ import email.policy
 import re
 from collections.abc import Iterator
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.looking import fits
 from tests.browser.test_main_job import chromium as chromium
 from tests.browser.test_main_job import instance as instance
 from tests.browser.test_main_job import signed_in
@@ -23,13 +23,9 @@ from xtiger.engine.reporting import letters, reports
 pytestmark = pytest.mark.browser
 
 OFFICE = "office@example.com"
+
+
 #: What makes the page wider than its window, as the browser draws it.
-STICKING_OUT = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
-  [...document.querySelectorAll("body *")]
-    .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
-    .map((each) => each.outerHTML.slice(0, 120))"""
-
-
 @pytest.fixture
 def faults() -> Iterator[list[str]]:
     """What the console and the pages complain of."""
@@ -43,19 +39,6 @@ def watched(page: Page, said: list[str]) -> Page:
     page.on("console", lambda one: None if "422" in one.text else said.append(one.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     return page
-
-
-def shots(page: Page, folder: Path, name: str) -> None:
-    """The page at desk, tablet and phone width, light and dark; nothing sticks out."""
-    for scheme in ("light", "dark"):
-        # Without motion, so that no picture shows a colour on its way.
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        for width in (1280, 768, 375):
-            page.set_viewport_size({"width": width, "height": 900})
-            assert page.evaluate(STICKING_OUT) == [], f"{name} at {width}"
-            page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def letter(instance: Instance) -> EmailMessage:
@@ -78,11 +61,11 @@ def subscribe(page: Page, instance: Instance, address: str) -> None:
 
 
 def test_an_administrator_subscribes_tries_reads_and_a_reader_leaves(
-    instance: Instance, chromium: Browser, tmp_path: Path, faults: list[str]
+    instance: Instance, chromium: Browser, faults: list[str]
 ) -> None:
     ana = watched(signed_in(chromium, instance, "ana@example.com"), faults)
     subscribe(ana, instance, OFFICE)
-    shots(ana, tmp_path, "new")
+    fits(ana, "new")
     ana.get_by_role("button", name="Add", exact=True).click()
     expect(ana.get_by_text(f"{OFFICE} gets it: Daily 06:00, Weekly Mon 06:00")).to_be_visible()
 
@@ -93,16 +76,16 @@ def test_an_administrator_subscribes_tries_reads_and_a_reader_leaves(
     assert len(instance.mails) == before + 1
     arrived = letter(instance)
     assert arrived["To"] == OFFICE
-    shots(ana, tmp_path, "list")
+    fits(ana, "list")
 
     ana.get_by_role("link", name="Reports", exact=True).first.click()
     row = ana.get_by_role("row").filter(has_text=OFFICE).first
     expect(row).to_contain_text("Sent")
-    shots(ana, tmp_path, "reports")
+    fits(ana, "reports")
     row.get_by_role("link", name=re.compile("^Open mail")).click()
     shown = ana.frame_locator("iframe")
     expect(shown.get_by_text("This address gets XTiger's mails.").first).to_be_visible()
-    shots(ana, tmp_path, "report")
+    fits(ana, "report")
     ana.get_by_role("button", name=f"Send again to {OFFICE}").click()
     expect(ana.get_by_text(f"A new mail to {OFFICE} is on its way.")).to_be_visible()
     letters.send_waiting(instance.services)  # if the server hasn't taken it up already
@@ -120,10 +103,10 @@ def test_an_administrator_subscribes_tries_reads_and_a_reader_leaves(
     reader = watched(chromium.new_context().new_page(), faults)
     reader.goto(link)
     expect(reader.get_by_text(f"Stop XTiger's mails to {OFFICE}?")).to_be_visible()
-    shots(reader, tmp_path, "unsubscribe")
+    fits(reader, "unsubscribe")
     reader.get_by_role("button", name="Stop these mails").click()
     expect(reader.get_by_text(f"{OFFICE} gets no more of XTiger's mails")).to_be_visible()
-    shots(reader, tmp_path, "unsubscribed")
+    fits(reader, "unsubscribed")
     ana.goto(f"{instance.url}/email-notification")
     row = ana.get_by_role("row").filter(has_text=OFFICE)
     expect(row).to_contain_text("Stopped by the reader")
@@ -172,7 +155,7 @@ def test_the_same_without_script(instance: Instance, chromium: Browser, faults: 
 
 
 def test_a_sync_is_mailed_and_its_figures_are_the_pages(
-    instance: Instance, chromium: Browser, tmp_path: Path, faults: list[str]
+    instance: Instance, chromium: Browser, faults: list[str]
 ) -> None:
     ana = watched(signed_in(chromium, instance, "ana@example.com"), faults)
     ana.goto(f"{instance.url}/what-syncs/1/Contacts")
@@ -187,7 +170,7 @@ def test_a_sync_is_mailed_and_its_figures_are_the_pages(
     ana.get_by_role("link", name=re.compile("^Open mail")).first.click()
     shown = ana.frame_locator("iframe")
     expect(shown.get_by_role("heading").first).to_contain_text("synced")
-    shots(ana, tmp_path, "after-sync")
+    fits(ana, "after-sync")
     sentence = shown.get_by_role("heading").first.inner_text()
     number = sentence.split()[0]
     ana.get_by_role("link", name="Reports", exact=True).first.click()
@@ -198,15 +181,15 @@ def test_a_sync_is_mailed_and_its_figures_are_the_pages(
     ana.get_by_role("button", name="Show", exact=True).click()
     expect(ana.get_by_text("It isn't over: counted up to")).to_be_visible()
     expect(ana.locator(".figures")).to_contain_text(number)
-    shots(ana, tmp_path, "figures")
+    fits(ana, "figures")
 
 
 def test_the_settings_are_locked_by_the_environment_and_can_be_tried(
-    instance: Instance, chromium: Browser, tmp_path: Path, faults: list[str]
+    instance: Instance, chromium: Browser, faults: list[str]
 ) -> None:
     ana = watched(signed_in(chromium, instance, "ana@example.com"), faults)
     ana.goto(f"{instance.url}/settings")
     expect(ana.get_by_text("Set by XTIGER_MAIL_SERVER.")).to_be_visible()
     ana.get_by_role("button", name="Test connection").click()
     expect(ana.get_by_text(f"localhost:{instance.ports.mail} answered at")).to_be_visible()
-    shots(ana, tmp_path, "settings")
+    fits(ana, "settings")

@@ -228,7 +228,10 @@ def test_of_two_rows_of_a_mailbox_any_that_asks_is_enough(
     }
     becomes(watch, places, "pending", "running", "succeeded")
     watch.pass_time(30 * MINUTE)
-    assert len(to(watch, BO)) == 2
+    assert to(watch, BO)[1:] == [
+        "[XTiger] Kauri Trading: kein Datensatz scheitert mehr (eine Ursache)"
+    ]
+    assert rows_of(watch.engine, Mail)[-1].subscription_id == asks
     # And of both rows' modules the records are told together.
     fails(watch, one, ["xero:def"] * 12)
     fails(watch, one, ["xero:def"] * 3, module="Contacts")

@@ -207,6 +207,6 @@ def test_a_day_s_limit_with_nothing_left_to_wait(engine: Engine) -> None:
     limit = Finding(Wrong.DAY_LIMIT, 1, "", details)
     told = tells(engine, limit, language="en")
     assert "are used up. No record waits; it goes on at about 14:30." in told
-    assert "Kein Datensatz wartet; es geht weiter, etwa 14:30." in tells(engine, limit)
+    assert "Kein Datensatz wartet; es geht weiter (etwa 14:30)." in tells(engine, limit)
     one = replace(limit, details=details | {"waiting": 1})
     assert "1 record waits and goes on at about 14:30." in tells(engine, one, language="en")

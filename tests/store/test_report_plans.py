@@ -46,6 +46,10 @@ ASKED: dict[str, tuple[Callable[[Session], object], set[str]]] = {
     ),
     "untold": (mailbox.with_runs_waiting, {"ix_xtiger_run_mail_"}),
     "told together": (lambda s: mailbox.waiting_runs(s, 1), {"ix_xtiger_run_mail_waits"}),
+    "repeat": (
+        lambda s: mailbox.repeat(s, 5, since=NOW - timedelta(minutes=1), now=NOW),
+        {"ix_xtiger_mail_again"},
+    ),
     "awake": (lambda s: mailbox.noted_lately(s, now=NOW), {"ix_xtiger_awake_last"}),
 }
 
@@ -114,7 +118,9 @@ def _letters(session: Session) -> None:
         ],
     )
     mail = {"recipient": "a@x.org", "subject": "", "text": "", "html": "", "message_id": "<1>"}
-    session.execute(insert(Mail), [mail | {"id": 1, "made_at": NOW, "state": "sent"}])
+    mail |= {"made_at": NOW, "sent_at": NOW, "state": "sent"}
+    repeats = [mail | {"id": n, "again_of": n // 2} for n in range(2, 3000)]
+    session.execute(insert(Mail), [mail | {"id": 1, "again_of": None}, *repeats])
     told = [{"run_id": 1, "mailbox": f"m{n}", "mail_id": 1} for n in range(3000)]
     session.execute(insert(RunMail), told)
 

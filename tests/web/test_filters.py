@@ -34,6 +34,7 @@ def told(page: str) -> list[str]:
         ("/logs?to=9999-12-31", None),
         ("/logs?to=2026-11-21&zone=Pacific/Auckland", None),
         ("/logs?to=2026-11-21&zone=Mars", "“Mars” isn't a time zone; days are those of your own"),
+        ("/logs?zone=Mars", "“Mars” isn't a time zone; days are those of your own"),
         ("/reports?kind=yearly", "“yearly” isn't a kind of mail; all kinds are shown."),
         ("/reports?state=lost", "“lost” isn't the status of a mail; all are shown."),
         ("/reports?from=x", "“x” isn't a day such as 2026-11-21; earlier days are shown, too."),

@@ -73,6 +73,7 @@ def header(raw: bytes) -> str:
         ('"Acme, books" <books@acme.nz>', "Acme, books", "books@acme.nz"),
         ("Acme, books (NZ); 100% <books@acme.nz>", "Acme, books (NZ); 100%", "books@acme.nz"),
         ('Acme "the" books <books@acme.nz>', 'Acme "the" books', "books@acme.nz"),
+        ('"Acme" books "NZ" <books@acme.nz>', '"Acme" books "NZ"', "books@acme.nz"),
         (r'"Acme \"the\" books" <books@acme.nz>', 'Acme "the" books', "books@acme.nz"),
         ("back\\slash <books@acme.nz>", "back\\slash", "books@acme.nz"),
         ("other@evil.nz <books@acme.nz>", "other@evil.nz", "books@acme.nz"),

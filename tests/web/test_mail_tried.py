@@ -68,7 +68,12 @@ def test_a_port_at_which_nobody_answers(browser: Browser) -> None:
     )
 
 
-def test_a_name_that_is_not_found(browser: Browser) -> None:
+def test_a_name_that_is_not_found(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # Not every machine's resolver answers at once.
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
     assert tried(browser, 587, "nowhere.invalid") == (
         "The mail server nowhere.invalid:587 can't be reached: no server is found by that name. "
         "Check its spelling, and that this machine can look up names."

@@ -81,6 +81,11 @@ def test_who_sees_no_queue_reads_whose_records_need_somebody(
             {1: 2, 2: 0, 3: 1},
             "Acme UK, Kauri and Acme NZ: their consent ended, the first 01:00. 3 records wait.",
         ),
+        ({1: None, 2: None}, "Acme UK and Acme NZ: their consent ended. 2 records wait."),
+        (
+            {1: None, 2: 0},
+            "Acme UK and Acme NZ: their consent ended, the first 03:00. 2 records wait.",
+        ),
         (
             {1: 0, 2: 0, 3: 0, 4: 0},
             "Acme UK, Kauri and 2 more: their consent ended 03:00. 3 records wait.",
@@ -88,7 +93,7 @@ def test_who_sees_no_queue_reads_whose_records_need_somebody(
     ],
 )
 def test_the_dashboard_names_all_that_must_be_connected_again(
-    browser: Browser, ended: dict[int, int], said: str
+    browser: Browser, ended: dict[int, int | None], said: str
 ) -> None:
     with browser.services.database.write() as session:
         for number, name in ((2, "Acme UK"), (3, "Kauri"), (4, "Rimu")):
@@ -96,7 +101,8 @@ def test_the_dashboard_names_all_that_must_be_connected_again(
         session.flush()
         for number, hours in ended.items():
             each = session.get_one(Organisation, number)
-            each.removed, each.removed_at = "It was taken out.", NOW - timedelta(hours=hours)
+            each.removed = "It was taken out."
+            each.removed_at = None if hours is None else NOW - timedelta(hours=hours)
     for number, organisation in enumerate((2, 2, 3)):
         add(browser, f"C-{number}", "pending", organisation_id=organisation)
     page = browser.get("/").text.replace("&#39;", "'")

@@ -18,8 +18,9 @@ from tests.web.conftest import HOSTILE, LINK, NOW, Browser, People, Tags
 from tests.web.test_subscriptions import Postbox
 from tests.web.test_subscriptions import postbox as postbox
 from xtiger.domain.reporting import Kind
-from xtiger.engine.reporting import letters
+from xtiger.engine.reporting import letters, subscriptions
 from xtiger.engine.reporting.asked import Asked, by_hand
+from xtiger.engine.reporting.subscriptions import Choices
 from xtiger.store.models import LogEntry, Mail, Organisation
 
 SHOWN = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
@@ -171,18 +172,18 @@ def test_pressed_twice_it_goes_again_once_and_is_marked(browser: Browser, postbo
     first, twice = (browser.post("/reports/1/again") for _ in range(2))
     assert first.headers["Location"] == twice.headers["Location"]
     page = browser.after(twice)
-    assert "It was sent again at 03:00." in page
+    assert "A repeat of it waits to be sent since 03:00." in page
     assert letters.send_waiting(browser.services) == 1
     assert len(postbox.taken) == 1
     assert "It was sent again at 03:00." in browser.after(browser.post("/reports/2/again"))
     page = browser.get("/reports").text
     assert subjects(page) == ["2", "1"]
-    assert page.count("sent again by Administrator") == 1
+    assert page.count("repeat, asked for by Administrator") == 1
     facts = browser.get("/reports/2").text
-    assert '<dt>Sent again</dt><dd>by Administrator. <a href="/xtiger/reports/1">' in facts
-    assert "Sent again</dt>" not in browser.get("/reports/1").text
+    assert '<dt>Repeat</dt><dd>Asked for by Administrator. <a href="/xtiger/reports/1">' in facts
+    assert "Repeat</dt>" not in browser.get("/reports/1").text
     rows = csv.DictReader(StringIO(browser.get("/reports.csv").text.lstrip("\ufeff")))
-    assert [row["Sent again by"] for row in rows] == ["Administrator", ""]
+    assert [row["Repeat asked for by"] for row in rows] == ["Administrator", ""]
 
 
 def test_what_waits_isnt_sent_twice(browser: Browser) -> None:
@@ -317,6 +318,17 @@ def test_the_log_entries_behind_the_figures_are_those_of_the_same_days(browser: 
     own = browser.get("/reports/figures?day=2026-11-20&zone=UTC").text
     assert "/logs?from=2026-11-20&amp;to=2026-11-20" in own
     assert "zone=" not in own.partition("/logs?")[2].partition('"')[0]
+
+
+def test_each_zone_that_the_command_knows_is_known_here_and_the_readers_are_offered(
+    browser: Browser,
+) -> None:
+    choices = Choices(daily=True, zone="Asia/Kolkata")
+    subscriptions.subscribe(browser.services, "bo@example.com", choices, who="Ana")
+    page = browser.get("/reports/figures?day=2026-11-20&zone=NZ").text
+    assert "Days and times by NZ." in page
+    assert '<option value="NZ" selected>' in page
+    assert '<option value="Asia/Kolkata">' in page
 
 
 def test_an_unknown_zone_is_told(browser: Browser) -> None:

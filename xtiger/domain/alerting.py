@@ -112,7 +112,8 @@ class Told:
     `by_report`: only from the report of the run, not by a mail of the alert's own; `reports` are
     what told it. Of who hears of some modules alone `gone_at` says since when nothing is left for
     them though the alert stands, `over` that they were told so, `sentence` what they heard.
-    `earlier` are the moments of all mails of the kind that they had within a day before.
+    `earlier` are the moments of all mails of the kind that they had within a day before. `reader`
+    is the subscription that the last mail went by.
     """
 
     times: int
@@ -123,6 +124,7 @@ class Told:
     over: bool = False
     sentence: str = ""
     earlier: tuple[datetime, ...] = ()
+    reader: int | None = None
 
     def again(self, now: datetime, recent: Iterable[datetime] = ()) -> Told:
         """The same after a mail more; `recent` are those of the kind within a day before it."""
@@ -157,6 +159,7 @@ class Told:
             "over": self.over,
             "sentence": self.sentence,
             "earlier": [each.isoformat() for each in self.earlier],
+            "reader": self.reader,
         }
         return kept | {name: value for name, value in rest.items() if value}
 
@@ -173,6 +176,7 @@ class Told:
             bool(kept.get("over")),
             str(kept.get("sentence") or ""),
             tuple(datetime.fromisoformat(each) for each in kept.get("earlier") or ()),
+            kept.get("reader"),
         )
 
 

@@ -282,8 +282,8 @@ def filled(said: Mapping[str, str], language: str, phrase: str, values: Mapping[
 
 
 def ended(text: str) -> str:
-    """A text as a sentence: with a full stop, which it may have already."""
-    return text if text.endswith(".") else f"{text}."
+    """A text as a sentence: with a full stop, unless it ends as one already."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def local_time(language: str, zone: str) -> str:

@@ -22,19 +22,19 @@ _AHEAD = (timedelta(days=2), timedelta(days=9), timedelta(days=32))
 
 
 def readers(
-    session: Session, kind: str, organisation_id: int | None, *, locked: bool = False
+    session: Session, organisation_id: int | None, *, locked: bool = False
 ) -> list[Subscription]:
-    """Who gets a kind about an organisation (None: about all): one of each mailbox.
+    """Who hears of each sync of an organisation (None: of all): one of each mailbox.
 
-    `kind` is after_sync or alerts. A subscription to the organisation itself goes before one to
-    all of them. `locked` ones stay as they are until this transaction ends: take them before
-    any other rows, as they are locked in the order of their ids.
+    A subscription to the organisation itself goes before one to all of them. `locked` ones stay
+    as they are until this transaction ends: take them before any other rows, as they are locked
+    in the order of their ids.
     """
     statement = (
         select(Subscription)
         .where(
             Subscription.stopped_at.is_(None),
-            getattr(Subscription, kind),
+            Subscription.after_sync,
             or_(
                 Subscription.organisation_id.is_(None),
                 Subscription.organisation_id == organisation_id,
@@ -127,14 +127,17 @@ def hold(session: Session, mails: Iterable[int]) -> None:
     session.execute(held)
 
 
-def repeat(session: Session, first: int, *, after: datetime) -> Mail | None:
-    """A mail's newest repeat that waits, or was made since `after` and wasn't given up."""
+def repeat(session: Session, first: int, *, since: datetime, now: datetime) -> Mail | None:
+    """A mail's newest repeat that waits, or went between `since` and `now`."""
     return session.scalar(
         select(Mail)
         .where(
             text("again_of IS NOT NULL"),
             Mail.again_of == first,
-            or_(Mail.state == "waiting", and_(Mail.state == "sent", Mail.made_at > after)),
+            or_(
+                Mail.state == "waiting",
+                and_(Mail.state == "sent", Mail.sent_at > since, Mail.sent_at <= now),
+            ),
         )
         .order_by(Mail.id.desc())
         .limit(1)

@@ -324,10 +324,13 @@ def _disconnected(frame: Frame, cards: list[Card]) -> str:
     queued = waiting(sum(card.queue.waiting for card in cards))
     moments = [one.at for card in cards if (one := frame.broken(card.organisation)) and one.at]
     time = clock_time(min(moments, default=None))
+    known = len(moments) == len(cards)
     names = [card.organisation.name for card in cards]
     if len(names) == 1:
         return say("health.disconnected", organisation=names[0], time=time, waiting=queued)
-    which = "many" if len({clock_time(one) for one in moments}) == 1 else "first"
+    which = "many" if known and len({clock_time(one) for one in moments}) == 1 else "first"
+    if not moments:
+        which = "unknown"
     words = {"organisations": all_of(names), "time": time, "waiting": queued}
     return say(f"health.disconnected.{which}", **words)
 

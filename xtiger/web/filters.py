@@ -47,12 +47,11 @@ def number(kind: str, value: str | None) -> int | None:
     return None
 
 
-def clock() -> tzinfo | None:
+def clock() -> str | None:
     """Whose days the query asks for, where they aren't the reader's: a report's list of entries."""
     name = request.args.get("zone", "")
-    found = formats.zone_of(name)
-    if name in ("", formats.zone_name(found)):
-        return found if name else None
+    if not name or name == formats.zone_name(formats.zone_of(name)):
+        return name or None
     unknown("zone", name)
     return None
 
@@ -70,7 +69,9 @@ def day(kind: str, value: str | None, zone: tzinfo, *, later: int = 0) -> dateti
         unknown(kind, value)
         return None
     try:
-        start = datetime.combine(found + timedelta(days=later), time(), clock() or zone)
+        named = clock()
+        whose = formats.zone_of(named) if named else zone
+        start = datetime.combine(found + timedelta(days=later), time(), whose)
         return start.astimezone(UTC)
     except OverflowError:
         return None

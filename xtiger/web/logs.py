@@ -185,6 +185,7 @@ def logs() -> Any:
     return page(
         "xtiger/logs.html",
         slice=found,
+        days_by=filters.clock(),
         looked=say("logs.looked", looked=f"{found.looked:,}") if found.looked else None,
         mails=mails,
         module_pairs=[(one.value, one.value) for one in Module],

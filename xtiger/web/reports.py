@@ -31,7 +31,7 @@ SHOWN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-an
 #: The columns of the exported file.
 HEADER = (
     *("Written", "Sent", "Kind", "Organisation", "To", "Subject", "Status", "Reason"),
-    *("Sent again by", "Id"),
+    *("Repeat asked for by", "Id"),
 )
 _FILTERS = ("kind", "state", "to", "from", "until")
 
@@ -188,10 +188,12 @@ def report_again(mail_id: int) -> Any:
         return go("report", mail_id=mail_id)
     with spoken():
         again = letters.send_again(xt().services, mail_id, who=name())
-        if again.since is None:
-            done(say("mail.sent_again", recipient=mail.recipient))
+        if again.went is not None:
+            done(say("mail.sent_again.went", time=clock_time(again.went)))
+        elif again.waits is not None:
+            done(say("mail.sent_again.waits", time=clock_time(again.waits)))
         else:
-            done(say("mail.sent_again.had", time=clock_time(again.since)))
+            done(say("mail.sent_again", recipient=mail.recipient))
         return go("report", mail_id=again.mail_id)
     return go("report", mail_id=mail_id)
 

@@ -9,17 +9,19 @@ from functools import partial
 from typing import Any
 
 from flask import abort, request, url_for
+from sqlalchemy import select
 
+from xtiger.domain.errors import PermanentError
 from xtiger.domain.phrases import period_words
 from xtiger.domain.reporting import PERIODIC, Kind, Period
+from xtiger.domain.zones import UNKNOWN, zone_name
 from xtiger.domain.zones import zone as zone_of
-from xtiger.domain.zones import zone_name
 from xtiger.engine.reporting import figures, subscriptions
 from xtiger.engine.reporting.figures import Report
 from xtiger.engine.reporting.words import words_of
+from xtiger.store.models import Subscription
 from xtiger.web import formats, sheets
 from xtiger.web.access import needs
-from xtiger.web.email_notification_form import zones
 from xtiger.web.frame import Frame, load, now, page, xt, zone
 from xtiger.web.routes import Routes
 from xtiger.web.words import say
@@ -56,7 +58,7 @@ def _asked(frame: Frame) -> Asked:
     """
     own = subscriptions.zone_for(xt().services, frame.chosen.id if frame.chosen else None)
     zone = request.args.get("zone", "").strip() or own
-    known = zone in zones() or zone in _offered(frame)
+    known = _is_known(zone)
     of = partial(Asked, zone if known else own)
     today = now().astimezone(zone_of(of.args[0])).date()
     yesterday = today - timedelta(days=1)
@@ -78,10 +80,20 @@ def _asked(frame: Frame) -> Asked:
     return asked
 
 
+def _is_known(name: str) -> bool:
+    try:
+        subscriptions.known_zone(name)
+    except PermanentError:
+        return False
+    return True
+
+
 def _offered(frame: Frame) -> list[str]:
-    """The zones that people may mean: their organisations', and their own clock's."""
+    """The zones that people may mean: the organisations', the readers', their own clock's."""
     theirs = [zone_name(one.time_zone) for one in frame.organisations]
-    return list(dict.fromkeys([*theirs, formats.zone_name(zone())]))
+    with xt().services.database.read() as session:
+        readers = session.scalars(select(Subscription.zone).distinct().order_by(Subscription.zone))
+        return list(dict.fromkeys([*theirs, *readers, formats.zone_name(zone()), UNKNOWN]))
 
 
 def form(frame: Frame) -> dict[str, Any]:

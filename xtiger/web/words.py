@@ -49,6 +49,8 @@ WORDS: Mapping[str, str] = {
     "{waiting}.",
     "health.disconnected.many": "XTiger can't reach {organisations}: their consent ended {time}. "
     "{waiting}.",
+    "health.disconnected.unknown": "XTiger can't reach {organisations}: their consent ended. "
+    "{waiting}.",
     "health.disconnected.first": "XTiger can't reach {organisations}: their consent ended, the "
     "first {time}. {waiting}.",
     "health.none": "XTiger isn't connected with Xero yet.",

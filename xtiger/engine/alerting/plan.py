@@ -185,13 +185,16 @@ class Plan:
     def _heard(self, case: Case, rows: Sequence[Subscription]) -> _Heard | None:
         """An alert as a mailbox hears of it by its rows; None: nothing of it is theirs.
 
-        Any row that asks for it is enough. Who chose modules hears of the records of these, and
-        of their pause; what holds a whole organisation concerns them, too.
+        Any row that asks for it is enough; that it is over goes by the row that the mail went by.
+        Who chose modules hears of the records of these, and of their pause; what holds a whole
+        organisation concerns them, too.
         """
         fitting = _fitting(rows, case)
         if not fitting:
             return None
-        reader = next((row for row in fitting if self._asks(case, row)), fitting[0])
+        had = case.told.get(fitting[0].mailbox)
+        by = next((row for row in fitting if had and row.id == had.reader), fitting[0])
+        reader = next((row for row in fitting if self._asks(case, row)), by)
         whole = _Heard(case, reader, case.finding, case.seen, case.mended)
         modules = _modules(fitting)
         if modules is None or case.kind not in _OF_MODULES:
@@ -276,7 +279,7 @@ class Plan:
             told = had.again(now, recent) if had else Told(1, now, earlier=tuple(recent))
             if heard.finding is not heard.case.finding:
                 told = replace(told, sentence=str(heard.finding.details.get("sentence") or ""))
-            heard.case.told[mailbox] = told
+            heard.case.told[mailbox] = replace(told, reader=told_now[0].reader.id)
         self.recent[name] = [*recent, now]
         again = min(filter(None, (self._next(heard.case, mailbox) for heard in told_now)))
         reader = told_now[0].reader

@@ -174,17 +174,21 @@ def put(
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A mail sent once more: its number, and since when it was there already, None: it is new."""
+    """A mail sent once more: its number, and whether it was there already.
+
+    `waits` since it was asked for, or `went`; both None: it is new.
+    """
 
     mail_id: int
-    since: datetime | None = None
+    waits: datetime | None = None
+    went: datetime | None = None
 
 
 def send_again(services: Services, mail_id: int, *, who: str) -> Again:
     """Queues a mail once more, as it was, under an id of its own.
 
-    While a repeat of it waits, or for a minute after one was made, there is no other: the answer
-    is that one. Raises PermanentError where the mail is gone, or waits to be sent anyway.
+    While a repeat of it waits, or for a minute after one went, there is no other: the answer is
+    that one. Raises PermanentError where the mail is gone, or waits to be sent anyway.
     """
     now = services.clock.now()
     with services.database.write() as session:
@@ -195,9 +199,9 @@ def send_again(services: Services, mail_id: int, *, who: str) -> Again:
             raise PermanentError("It waits to be sent; XTiger goes on trying by itself.")
         first = mail.again_of or mail.id
         mailbox.hold(session, {first, mail.id})
-        had = mailbox.repeat(session, first, after=now - ONE_PRESS)
+        had = mailbox.repeat(session, first, since=now - ONE_PRESS, now=now)
         if had is not None:
-            return Again(had.id, had.made_at)
+            return Again(had.id, None if had.sent_at else had.made_at, had.sent_at)
         host = urlsplit(services.settings.public_url).hostname or "localhost"
         copied = {
             column.key: getattr(mail, column.key)

@@ -127,7 +127,7 @@ def report_run(services: Services, run_id: int) -> None:
     for _round in range(_ROUNDS):
         with services.database.read() as session:
             run = session.get_one(Run, run_id)
-            asked = mailbox.readers(session, Kind.AFTER_SYNC, run.organisation_id)
+            asked = mailbox.readers(session, run.organisation_id)
         if run.reported or _noted(services, run, asked):
             return
 
@@ -147,7 +147,7 @@ def _noted(services: Services, run: Run, asked: Sequence[Subscription]) -> bool:
     now = services.clock.now()
     with services.database.write() as session:
         # Whoever is taken out or stops now waits for us, and then takes back what is noted here.
-        present = mailbox.readers(session, Kind.AFTER_SYNC, run.organisation_id, locked=True)
+        present = mailbox.readers(session, run.organisation_id, locked=True)
         held = session.get_one(Run, run.id, with_for_update=True, populate_existing=True)
         if held.reported:
             return True
