@@ -67,7 +67,7 @@ def _of_both(watch: Watch, times: int) -> list[str]:
     first = rows_of(watch.engine, Alert)[0].details["name"]
     return [
         f"[XTiger] {first} and 1 more are disconnected: no record waits",
-        f"[XTiger] {first} and 1 more are connected again; nothing waits",
+        f"[XTiger] {first} and 1 more are connected again; nothing was held up",
     ] * times
 
 

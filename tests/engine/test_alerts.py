@@ -120,7 +120,7 @@ def test_the_day_s_limit_is_told_and_that_xero_takes_calls_again(watch: Watch) -
     watch.work()
     assert all_ended(engine)
     assert watch.pass_time(15 * MINUTE) == [
-        "[XTiger] Kauri Trading takes calls again; nothing waits"
+        "[XTiger] Kauri Trading takes calls again; nothing was held up"
     ]
 
 
@@ -251,7 +251,7 @@ def test_nothing_sent_for_a_day_although_records_wait_is_told(watch: Watch) -> N
     assert "Nothing was sent for 24 h although 15 records wait: no worker is running." in text
     scheduler.once(watch.services)
     assert all_ended(watch.engine)
-    assert "[XTiger] Records go to Kauri Trading again; nothing waits" in [
+    assert "[XTiger] Records go to Kauri Trading again; nothing was held up" in [
         *watch.came(),
         *watch.look(),
     ]

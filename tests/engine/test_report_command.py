@@ -16,6 +16,8 @@ from tests.conftest import Engine
 from tests.engine.post import PostOffice, opened
 from tests.engine.scenes import KAURI, invoices, rows_of, sync
 from xtiger.cli import main
+from xtiger.engine.reporting import subscriptions
+from xtiger.engine.reporting.subscriptions import Choices
 from xtiger.store.models import Mail, Organisation
 
 
@@ -109,6 +111,7 @@ def test_without_a_date_it_is_yesterdays(run: Any) -> None:
         (["--print", "--zone", "Mars/Base"], "No time zone is called Mars/Base. Write it like"),
         (["--to", "ana@example.com"], "No mail server is set."),
         (["--to", "ana"], "Not an e-mail address: ana."),
+        (["--print", "--date", "0001-01-01"], "There was no Xero before 2006."),
         ([], "Say --print, or --to with an address."),
         (["--print", "--date", "20 Nov"], "'20 Nov' does not match the format '%Y-%m-%d'"),
     ],
@@ -118,6 +121,19 @@ def test_what_it_can_not_do_it_says(run: Any, arguments: list[str], sentence: st
     assert found.exit_code in {1, 2}
     assert sentence in " ".join(found.output.split())
     assert "Traceback" not in found.output
+
+
+def test_who_stopped_these_mails_gets_none_by_hand(
+    run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTIGER_MAIL_SERVER", "127.0.0.1")
+    one = subscriptions.subscribe(engine.services, "bo@example.com", Choices(daily=True), who="Ana")
+    token = subscriptions.unsubscribe_link(engine.services, one).rpartition("/")[2]
+    assert subscriptions.stop(engine.services, token)
+    found = run("--date", today(), "--to", "Bo@example.com")
+    assert found.exit_code == 1
+    assert "Bo@example.com stopped these mails by their link, so nothing was sent." in found.output
+    assert rows_of(engine, Mail) == []
 
 
 def test_it_mails_to_anybody(run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ def test_a_report_counts_none_one_and_two(
             "1 record waits and goes on at about 14:05",
             "1 Datensatz wartet und geht weiter (etwa 14:05)",
         ),
-        ("way", 0, "nothing waits", "nichts wartet"),
+        ("way", 0, "nothing was held up", "nichts wurde aufgehalten"),
         ("way", 1, "1 record is on its way", "1 Datensatz ist unterwegs"),
         ("names", 1, "A and 1 more", "A und 1 weitere"),
         ("causes", 1, "one cause", "eine Ursache"),

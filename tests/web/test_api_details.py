@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.web.conftest import NOW, Browser, Tags
+from tests.web.test_queue_pages import add
 from xtiger.engine.connection import connect, permissions
 from xtiger.ports import Tenant, TokenSet, Usage
 from xtiger.store import usage
@@ -143,3 +144,44 @@ def test_an_organisation_taken_out_in_xero_says_so_on_every_page(browser: Browse
     assert "Acme NZ is disconnected since 03:00: Acme NZ was taken out" in browser.get("/logs").text
     assert "XTiger can&#39;t reach Acme NZ" in browser.get("/").text
     assert "Disconnected" in browser.get("/api-details").text
+
+
+def test_who_was_taken_out_before_the_consent_ended_is_told_so_and_named_after_a_new_one(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new consent without it changes nothing about it: neither cause nor remedy."""
+    with browser.services.database.write() as session:
+        row = session.get_one(Organisation, 1)
+        row.removed, row.removed_at = "It was taken out of the connection.", NOW
+        connection = session.get_one(Connection, row.connection_id)
+        connection.broken, connection.broken_at = "Xero ended this consent.", NOW
+    page = browser.get("/logs").text
+    assert "It was taken out of the connection." in page
+    assert "Xero ended this consent." not in page
+    monkeypatch.setattr(connect, "finish", lambda *_, **__: [])
+    page = browser.after(browser.get("/connection/callback?code=x&state=x"))
+    assert "Connected. What waited goes on by itself, in order." in page
+    assert "This consent is without Acme NZ: nothing is sent there." in page
+
+
+@pytest.mark.parametrize(
+    ("pending", "said"),
+    [
+        (0, "No record waits for that."),
+        (1, "1 record waits and goes by itself once reconnected."),
+        (2, "2 records wait in order and go by themselves once reconnected."),
+    ],
+)
+def test_what_a_failed_record_blocks_isnt_said_to_go_once_reconnected(
+    browser: Browser, pending: int, said: str
+) -> None:
+    with browser.services.database.write() as session:
+        gone = {"removed": "It is out.", "removed_at": NOW}
+        session.add(Organisation(id=2, tenant_id="uk", name="Acme UK", chosen=True, **gone))
+    failed = add(browser, "C-1", "failed", organisation_id=2)
+    add(browser, "INV-90", "blocked", organisation_id=2, blocked_by=failed)
+    for number in range(pending):
+        add(browser, f"C-{number + 2}", "pending", organisation_id=2)
+    assert said in browser.get("/logs").text
+    waits = f"{pending} record{'s wait' if pending != 1 else ' waits'}."
+    assert f"its consent ended 03:00. {waits}" in browser.get("/").text

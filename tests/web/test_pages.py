@@ -160,6 +160,13 @@ def test_ticked_rows_are_ticked_together(browser: Browser) -> None:
     )
 
 
+@pytest.mark.parametrize("action", ["", "fly"])
+def test_what_no_button_asks_for_changes_no_tick(browser: Browser, action: str) -> None:
+    answer = browser.post("/records/Invoices/bulk", ids=["2", "3"], action=action)
+    assert answer.status_code == 400
+    assert "unticked" not in browser.get("/records/Invoices").text
+
+
 def test_sync_starts_a_run_and_shows_it(browser: Browser) -> None:
     answer = browser.post("/sync")
     assert answer.status_code == 303

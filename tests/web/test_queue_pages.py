@@ -265,7 +265,7 @@ def test_the_banner_names_all_that_are_disconnected_and_counts_what_waits(
     change(browser, Connection, 1, broken="The consent was revoked.", broken_at=NOW)
     page = browser.get("/runs").text
     assert "Acme NZ is disconnected since" in page
-    assert "1 record waits in order" in page, "the failed one doesn't go by itself"
+    assert "1 record waits and goes by itself" in page, "the failed one doesn't"
     with browser.services.database.write() as session:
         session.add(
             Organisation(

@@ -270,6 +270,7 @@ def test_an_administrator_chooses_when_alerts_are_sent(browser: Browser, people:
     assert answer.status_code == 422
     assert "be less than 1." in answer.text
     assert "x isn&#39;t a whole number." in answer.text
+    assert answer.text.index('id="faults"') < answer.text.index('aria-label="Who gets which mail"')
     people.be("manager")
     assert "hours" not in {
         one.get("name") for one in Tags(browser.get("/email-notification").text).all("input")
@@ -377,7 +378,8 @@ def test_a_refused_address_is_shown_with_its_reason_and_tried_again(
     browser: Browser, postbox: Postbox
 ) -> None:
     postbox.refused = "manager@example.com"
-    browser.post("/email-notification/1/test")
+    said = browser.after(browser.post("/email-notification/1/test"))
+    assert "Check the mail settings." not in said
     page = browser.get("/email-notification").text
     assert "Refused since" in page
     assert "localhost refused manager@example.com: 550 5.1.1 no such mailbox" in page

@@ -29,6 +29,8 @@ MOST_MISSED = {Kind.DAILY: 3, Kind.WEEKLY: 2, Kind.MONTHLY: 2}
 #: What was logged in a period's last seconds may be committed a little after its end, and other
 #: machines' clocks run a little behind: a report that doesn't wait for them would miss it for good.
 SETTLED = timedelta(minutes=5)
+#: No report is older: Xero began in that year.
+FIRST = date(2006, 1, 1)
 
 
 def instant(day: date, hour: int, zone: str) -> datetime:

@@ -20,7 +20,7 @@ from xtiger.web.email_notification import welcome_administrator
 from xtiger.web.forms import AppForm, WebhookForm
 from xtiger.web.frame import load, now, page, waiting, xt
 from xtiger.web.routes import Routes
-from xtiger.web.words import say
+from xtiger.web.words import all_of, say
 from xtiger.web.xero_accounts import read_again, refresh_calls
 
 routes = Routes()
@@ -188,6 +188,10 @@ def connection_callback() -> Any:
 def _say_connected(offered: Sequence[Organisation]) -> None:
     new = any(not one.chosen for one in offered)
     done(say("api.connected" if new else "api.connected.again"))
+    with xt().services.database.read() as session:
+        frame = load(session)
+    if left := [each.name for each in frame.organisations if frame.broken(each)]:
+        fault(say("api.connected.without", organisations=all_of(left)))
 
 
 @routes.post("/api-details/choose")

@@ -321,7 +321,7 @@ def health(frame: Frame, cards: list[Card], active: Run | None, went: int) -> st
 
 def _disconnected(frame: Frame, cards: list[Card]) -> str:
     """Which organisations can't be reached, and what waits in all of them."""
-    queued = waiting(sum(card.queue.waiting for card in cards))
+    queued = waiting(frame.held_up)
     moments = [one.at for card in cards if (one := frame.broken(card.organisation)) and one.at]
     time = clock_time(min(moments, default=None))
     known = len(moments) == len(cards)

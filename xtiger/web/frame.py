@@ -15,6 +15,7 @@ from xtiger import __version__
 from xtiger.domain.errors import XTigerError
 from xtiger.engine.mapping import uses
 from xtiger.engine.services import Services
+from xtiger.store import alerts
 from xtiger.store.models import Connection, Organisation, Run
 from xtiger.store.profiles import organisations, pause_of_all, paused_modules
 from xtiger.web import filters, formats, lists
@@ -108,6 +109,8 @@ class Frame:
     connections: Mapping[int, Connection] = field(default_factory=dict)
     #: What the organisations that are shown have in the Queue.
     queue: lists.InQueue = field(default_factory=lists.InQueue)
+    #: What goes by itself once those that are gone are connected again.
+    held_up: int = 0
     #: By organisation what is in use here and can't be used in Xero any more.
     warnings: Mapping[int, list[uses.Warning]] = field(default_factory=dict)
     banner: Banner | None = None
@@ -137,11 +140,12 @@ class Frame:
 
     def broken(self, organisation: Organisation) -> Ended | None:
         """Why a person must connect an organisation again; None while it is connected."""
+        # Who was taken out before the consent ended must be ticked in the next one, too.
+        if organisation.removed:
+            return Ended(organisation.removed, organisation.removed_at)
         found = self.connections.get(organisation.connection_id or 0)
         if found is not None and found.broken:
             return Ended(found.broken, found.broken_at)
-        if organisation.removed:
-            return Ended(organisation.removed, organisation.removed_at)
         return None
 
 
@@ -181,8 +185,9 @@ def _banner(session: Session, frame: Frame) -> Banner | None:
     shown = frame.shown
     gone = [(each, ended) for each in shown if (ended := frame.broken(each))]
     if gone:
-        queue = lists.in_queue(session, [each.id for each, _why in gone])
-        queued = f"{waiting(queue.waiting)} in order"
+        frame.held_up = sum(alerts.waiting(session, each.id) for each, _why in gone)
+        few = {0: ".none", 1: ".one"}.get(frame.held_up, "")
+        queued = say(f"banner.held_up{few}", waiting=waiting(frame.held_up))
         each, ended = gone[0]
         if len(gone) > 1:
             sentence = say(

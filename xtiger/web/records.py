@@ -52,6 +52,8 @@ from xtiger.web.ui import fragment
 from xtiger.web.words import COLUMNS, article, say
 
 routes = Routes()
+#: What the bar below the list does with the ticked rows.
+_BULK = frozenset({"tick", "untick", "type", "sync", "queue"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ def records_bulk(module: str) -> Any:
     action, _, value = request.form.get("action", "").partition(":")
     if not can("flag" if action in {"tick", "untick", "type"} else "sync.one"):
         abort(403)
+    if action not in _BULK:
+        abort(400)
     if not refs:
         fault(say("records.none_ticked"))
         return back("records", module=chosen.value)

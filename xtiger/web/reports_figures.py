@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from xtiger.domain.errors import PermanentError
 from xtiger.domain.phrases import period_words
-from xtiger.domain.reporting import PERIODIC, Kind, Period
+from xtiger.domain.reporting import FIRST, PERIODIC, Kind, Period
 from xtiger.domain.zones import UNKNOWN, zone_name
 from xtiger.domain.zones import zone as zone_of
 from xtiger.engine.reporting import figures, subscriptions
@@ -28,7 +28,6 @@ from xtiger.web.words import say
 
 routes = Routes()
 #: Before this day there was no Xero that could have been synced.
-_FIRST = date(2006, 1, 1)
 #: The columns of the exported file; amounts of a second currency have a line of their own.
 HEADER = (
     *("From", "Until", "Zone", "Organisation", "Module"),
@@ -72,7 +71,7 @@ def _asked(frame: Frame) -> Asked:
         day = date.fromisoformat(given) if given else yesterday
     except ValueError:
         return of(kind, yesterday, say("figures.day.bad", value=given))
-    if day < _FIRST:
+    if day < FIRST:
         return of(kind, yesterday, say("figures.day.bad", value=given))
     asked = of(kind, min(day, today))
     if day > today and asked.period.last < day:

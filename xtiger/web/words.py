@@ -33,10 +33,11 @@ WORDS: Mapping[str, str] = {
     "menu.needs": "needing you",
     "menu.warned": "to be replaced",
     # banner
-    "banner.disconnected": "{organisation} is disconnected since {time}: {cause} "
-    "{waiting} and go by themselves once reconnected.",
-    "banner.disconnected.many": "{organisations} are disconnected. {waiting} and go by themselves "
-    "once reconnected.",
+    "banner.disconnected": "{organisation} is disconnected since {time}: {cause} {waiting}",
+    "banner.disconnected.many": "{organisations} are disconnected. {waiting}",
+    "banner.held_up": "{waiting} in order and go by themselves once reconnected.",
+    "banner.held_up.one": "1 record waits and goes by itself once reconnected.",
+    "banner.held_up.none": "No record waits for that.",
     "banner.paused.all": "Everything is paused since {time} by {by}.",
     "banner.paused.module": "{module} for {organisation} are paused since {time} by {by}.",
     "banner.worker": "{waiting} since {time}: no worker is running.",
@@ -256,6 +257,8 @@ WORDS: Mapping[str, str] = {
     "api.redirect.help": "Copy it into your Xero app, letter by letter.",
     "api.connected": "Connected. Choose the organisations to sync.",
     "api.connected.again": "Connected. What waited goes on by itself, in order.",
+    "api.connected.without": "This consent is without {organisations}: nothing is sent there. "
+    "Press Reconnect and tick that in Xero, too, if it is to go on.",
     "api.none": "No organisation is connected yet.",
     "api.offered": "This consent also covers these organisations.",
     "api.chosen": "{organisation} is ready. Check What syncs, then press Go live.",

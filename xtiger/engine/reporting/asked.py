@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from xtiger.domain import phrases, zones
 from xtiger.domain.errors import PermanentError
-from xtiger.domain.reporting import Kind, Period
+from xtiger.domain.reporting import FIRST, Kind, Period
 from xtiger.engine.reporting import figures, letters, subscriptions, words
 from xtiger.engine.reporting.letters import Written
 from xtiger.engine.services import Services
@@ -33,7 +33,8 @@ class Asked:
 def by_hand(services: Services, asked: Asked) -> Written:
     """A report, as it would be mailed; what isn't over by the zone's clock is told so far.
 
-    Raises PermanentError for what nobody knows by its name, and for a day that lies ahead.
+    Raises PermanentError for what nobody knows by its name, and for a day that lies ahead or
+    before all reports.
     """
     one, zone = _by_name(services, asked.organisation), zone_of(services, asked)
     today = services.clock.now().astimezone(zones.zone(zone)).date()
@@ -42,6 +43,8 @@ def by_hand(services: Services, asked: Asked) -> Written:
         raise PermanentError(
             f"{phrases.day('en', day, year=True)} lies ahead. Ask for today or an earlier day."
         )
+    if day < FIRST:
+        raise PermanentError(f"There was no Xero before {FIRST.year}. Ask for a later day.")
     report = figures.of_period(services, asked.kind, day, zone=zone, organisation_id=one)
     notes = _so_far(asked.language, Period.of(asked.kind, day, zone), report.made_at)
     return words.written(services, report, language=asked.language, notes=notes)
@@ -62,11 +65,21 @@ def _so_far(language: str, period: Period, now: datetime) -> list[str]:
 
 
 def mail_by_hand(services: Services, asked: Asked, letter: Written, address: str) -> str:
-    """Queues such a report to any address and tries to send it; answers with a sentence."""
+    """Queues such a report to any address and tries to send it; answers with a sentence.
+
+    Raises PermanentError where it can't be mailed, or to whom stopped these mails.
+    """
     address = subscriptions.address_of(address)
+    if subscriptions.has_left(services, address):
+        raise PermanentError(
+            f"{address} stopped these mails by their link, so nothing was sent. "
+            "Start the row again first, if they ask for it."
+        )
     named = letters.mail_server(services)  # raises where no key opens it
     if named is None and not letters.has_server(services):
-        raise PermanentError("No mail server is set. Set XTIGER_MAIL_SERVER.")
+        raise PermanentError(
+            "No mail server is set. Name one on the page Settings or in XTIGER_MAIL_SERVER."
+        )
     one = _by_name(services, asked.organisation)
     with services.database.write() as session:
         mail = letters.put(

@@ -277,7 +277,7 @@ def _report(
     troubles = _troubles(runs)
     ids = [row.id for row in about]
     links = services.links
-    period_link = urlencode(
+    of = urlencode(
         {"org": scope.organisation_id} if scope.organisation_id and len(rows) > 1 else {}
     )
     return Report(
@@ -321,8 +321,8 @@ def _report(
         asleep=asleep,
         runs=runs,
         connect_url=links.page("api-details"),
-        queue_url=links.page("queue?state=failed"),
-        logs_url=links.page(f"logs?{period_link}" if period_link else "logs"),
+        queue_url=links.page(f"queue?state=failed&{of}" if of else "queue?state=failed"),
+        logs_url=links.page(f"logs?{of}" if of else "logs"),
         runs_urls={run.id: links.page(f"runs/{run.id}") for run in runs},
     )
 
@@ -417,6 +417,8 @@ def _lines(
 
 def _cause(services: Services, names: Mapping[int, str], one: sums.Standing) -> Cause:
     wanted = {"state": "failed"} | ({"cause": one.cause} if one.cause else {})
+    if len(names) > 1:
+        wanted["org"] = str(one.organisation_id)
     url = services.links.page(f"queue?{urlencode(wanted)}")
     return Cause(names[one.organisation_id], one.sentence, one.count, one.since, one.labels, url)
 

@@ -292,6 +292,12 @@ def stop(services: Services, token: str) -> Subscription | None:
     return row
 
 
+def has_left(services: Services, address: str) -> bool:
+    """Whether whoever reads an address stopped all mails that went there."""
+    rows = subscriptions(services, address=address)
+    return bool(rows) and all(row.stopped_at is not None for row in rows)
+
+
 def organisations_of(session: Session, organisation_id: int | None) -> list[Organisation]:
     """The organisations that a subscription is about."""
     rows = profiles.organisations(session)
