@@ -235,24 +235,27 @@ class Engine:
         self.ring = KeyRing([Fernet.generate_key().decode()])
         self.crm = crm_of(self.crm_sessions)
         self.clock: Clock = SystemClock()
+        self._clients: list[XeroClient] = []
         self.crm.watch(self.crm_sessions, lambda: self.clock.now())
         self.services = self.worker("first")
 
     def worker(self, name: str, **changes: Any) -> Services:
         """Services as another process would have them."""
         clock = changes.pop("clock", self.clock)
+        client = XeroClient(
+            login_url=self.settings.xero_login_url,
+            identity_url=self.settings.xero_identity_url,
+            api_url=self.settings.xero_api_url,
+            clock=clock,
+            time_factor=self.settings.time_factor,
+        )
+        self._clients.append(client)
         return Services(
             database=self.database,
             settings=self.settings,
             ring=self.ring,
             crm=self.crm,
-            xero=XeroClient(
-                login_url=self.settings.xero_login_url,
-                identity_url=self.settings.xero_identity_url,
-                api_url=self.settings.xero_api_url,
-                clock=clock,
-                time_factor=self.settings.time_factor,
-            ),
+            xero=client,
             mail=None,
             worker=name,
             clock=clock,
@@ -286,6 +289,9 @@ class Engine:
         return [row for row in rows if all(row[key] == value for key, value in filters.items())]
 
     def close(self) -> None:
+        """Ends its lines: a test process has room for a thousand."""
+        for client in self._clients:
+            client.close()
         self.host_engine.dispose()
 
 
