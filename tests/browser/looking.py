@@ -1,16 +1,34 @@
-"""What browser tests share: whether a page fits each width, and pictures for who wants to look."""
+"""What browser tests share: what a page complains of, whether it fits, pictures on request."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page
 
 #: A desk, a tablet held upright, a phone.
 WIDTHS = (1280, 768, 375)
 #: The README's own pictures, which are taken anew with XTIGER_PICTURES=1.
 README_PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+
+
+@pytest.fixture
+def faults() -> Iterator[list[str]]:
+    """What the console and the pages complain of."""
+    said: list[str] = []
+    yield said
+    assert said == []
+
+
+def watched(page: Page, said: list[str]) -> Page:
+    """A page whose complaints are heard."""
+    # What a form's faults look like to the browser: the page itself says them.
+    page.on("console", lambda one: None if "422" in one.text else said.append(one.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return page
 
 
 def too_wide(page: Page) -> list[str]:

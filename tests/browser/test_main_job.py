@@ -48,6 +48,8 @@ def chromium() -> Iterator[Browser]:
     """Debian's Chromium."""
     path = shutil.which("chromium")
     assert path, "Install Debian's chromium: apt-get install chromium"
+    # Beside other tests on two cores an answer may take longer than the five seconds of Playwright.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.looking import fits
+from tests.browser.looking import faults as faults
+from tests.browser.looking import fits, watched
 from tests.browser.test_main_job import chromium as chromium
 from tests.browser.test_main_job import instance as instance
 from tests.browser.test_main_job import signed_in
@@ -23,22 +23,6 @@ from xtiger.engine.reporting import letters, reports
 pytestmark = pytest.mark.browser
 
 OFFICE = "office@example.com"
-
-
-#: What makes the page wider than its window, as the browser draws it.
-@pytest.fixture
-def faults() -> Iterator[list[str]]:
-    """What the console and the pages complain of."""
-    said: list[str] = []
-    yield said
-    assert said == []
-
-
-def watched(page: Page, said: list[str]) -> Page:
-    # What a form's faults look like to the browser: the page itself says them.
-    page.on("console", lambda one: None if "422" in one.text else said.append(one.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return page
 
 
 def letter(instance: Instance) -> EmailMessage:

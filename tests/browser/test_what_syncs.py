@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 
-from tests.browser.looking import fits
+from tests.browser.looking import faults as faults
+from tests.browser.looking import fits, watched
 from tests.browser.test_main_job import chromium as chromium
 from tests.browser.test_main_job import instance as instance
 from tests.browser.test_main_job import signed_in
@@ -18,21 +18,6 @@ from xtiger.demo.instance import Instance
 from xtiger.store.models import Organisation, Profile, QueueItem, Reference
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def faults() -> Iterator[list[str]]:
-    """What the console and the pages complain of."""
-    said: list[str] = []
-    yield said
-    assert said == []
-
-
-def watched(page: Page, said: list[str]) -> Page:
-    # What a form's faults look like to the browser: the page itself says them.
-    page.on("console", lambda one: None if "422" in one.text else said.append(one.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return page
 
 
 def kauri(instance: Instance) -> int:

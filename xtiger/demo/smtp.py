@@ -24,7 +24,10 @@ class Sink:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         with self._lock:
             number = len(list(self._folder.glob("*.eml"))) + 1
-            (self._folder / f"{number:05}.eml").write_bytes(envelope.content)
+            # Whoever looks meanwhile sees whole letters only.
+            part = self._folder / f"{number:05}.part"
+            part.write_bytes(envelope.content)
+            part.rename(part.with_suffix(".eml"))
         return "250 kept"
 
 
